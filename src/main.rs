@@ -1,0 +1,2 @@
+//! The `quorate` binary; everything is in `quorate-cli`.
+fn main() {}
