@@ -1,0 +1,70 @@
+//! What a core tells its driver beside its effects: marks for the simulator, alarms for the operator.
+
+use std::fmt;
+
+/// An interesting branch that a run took. A test campaign in which one never fires has not tested that branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mark {
+    /// A write left a concurrent version beside it.
+    SiblingCreated,
+    /// A write was refused because the key has too many live versions.
+    SiblingLimitReached,
+    /// A replica was asked to store what it already held.
+    RedundantReplicate,
+    /// A replica refused a message of another ring epoch.
+    EpochRefused,
+    /// A write to a replica that is not on the key's preference list was refused.
+    StrangerRefused,
+    /// A strict read repaired a replica before it answered.
+    BlockingRepair,
+    /// A read repaired a replica behind its answer.
+    BackgroundRepair,
+    /// A read asked a further replica because one was slow or failed.
+    Hedged,
+    /// A read asked further replicas because the session had seen more.
+    SessionBehind,
+    /// A write kept a hint for a replica that did not acknowledge.
+    HintKept,
+    /// A write at `any` was acknowledged by a hint alone.
+    HintCounted,
+    /// A retried write was found on a replica and sent again as it was.
+    RetryFound,
+    /// A retried write was found nowhere and applied.
+    RetryReapplied,
+    /// A write was answered as unknown.
+    OutcomeUnknown,
+    /// A level was refused because too few replicas were reachable.
+    Unreachable,
+    /// A client's operation went to another coordinator after a failure.
+    CoordinatorChanged,
+    /// A hint was delivered.
+    HintReplayed,
+    /// A hint replay backed off because the peer did not take it.
+    HintBackedOff,
+    /// A hint was refused because the queue for its peer is full.
+    HintRefused,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Marks collected while a core ran. Drivers that do not look at them drop them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Notes {
+    marks: Vec<Mark>,
+}
+
+impl Notes {
+    /// Records that a branch was taken.
+    pub fn sometimes(&mut self, mark: Mark) {
+        self.marks.push(mark);
+    }
+
+    /// Takes the marks recorded so far.
+    pub fn take(&mut self) -> Vec<Mark> {
+        std::mem::take(&mut self.marks)
+    }
+}

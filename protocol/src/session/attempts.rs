@@ -1,0 +1,418 @@
+//! One operation of a client: which coordinator gets it, when it is sent again, and what its failure means.
+//!
+//! **Promise.** The operation ends once, by its deadline at the latest. It ends `NotApplied` only if no sending can have had
+//! an effect; as long as one may have had or may yet have, it ends `Unknown`. A good answer ends it from whichever sending it
+//! comes.
+//!
+//! **Rules.**
+//! - *Upon start*: send to the first candidate.
+//! - *Upon a failure that another coordinator or a little time may mend*: send to the next candidate; after the last one wait
+//!   a while (doubling, jittered) and begin again. Failures that nothing mends end the operation.
+//! - *Upon silence* for the attempt time-out: send to the next candidate as well; the earlier sending stays valid.
+//! - *A sending's attempt number* grows exactly when some earlier sending of a mutation may have been applied. Such a retry makes its coordinator
+//!   look for the operation before it writes; a sending after nothing but definite failures is as good as the first.
+//! - *Upon a definite failure of an older sending while a newer one is out*: nothing; it says nothing about the newer one.
+//! - *Upon the deadline*: end with the last failure heard of, if any.
+//!
+//! Sources: Jepsen's Aerospike 3.99 analysis; JAVA-819 and CASSANDRA-9086 on retries that apply twice.
+
+use quorate_ring::NodeId;
+
+use crate::ids::{Attempt, Tick};
+use crate::notes::{Mark, Notes};
+use crate::outcome::{Failure, Outcome};
+
+/// How a client retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptOptions {
+    /// Silence after which a further coordinator is asked, in microseconds. Choose above the slowest healthy answer: a retried
+    /// write costs its coordinator a read.
+    pub silence_micros: u64,
+    /// First wait after all candidates failed, in microseconds.
+    pub backoff_micros_min: u64,
+    /// Longest wait between rounds, in microseconds.
+    pub backoff_micros_max: u64,
+    /// Most sendings of one operation.
+    pub sendings_max: u32,
+}
+
+impl Default for AttemptOptions {
+    fn default() -> Self {
+        Self { silence_micros: 700_000, backoff_micros_min: 10_000, backoff_micros_max: 300_000, sendings_max: 32 }
+    }
+}
+
+/// Which sending of an operation, counted from 0. Unlike the attempt number it tells two sendings apart always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sending(pub u32);
+
+/// Why a sending brought no good answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// No connection: the request did not leave the client.
+    NotSent,
+    /// The connection broke, or the request was lost, after it had been sent.
+    Lost,
+    /// The coordinator says what failed.
+    Failed(Failure),
+}
+
+/// What happens to an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClientInput<A> {
+    /// Begin. Given once, first.
+    Start,
+    /// A coordinator gave a good answer.
+    Answered(A),
+    /// A sending failed.
+    Troubled(Sending, Trouble),
+    /// A timer went off.
+    Timer(ClientTimer),
+}
+
+/// The timers of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClientTimer {
+    /// This sending has been silent for long.
+    Silence(Sending),
+    /// Begin another round.
+    Backoff,
+    /// The total deadline.
+    Deadline,
+}
+
+/// What the machine asks of its driver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClientEffect<A> {
+    /// Send the operation to a coordinator.
+    Send {
+        /// Which sending this is.
+        sending: Sending,
+        /// The coordinator.
+        to: NodeId,
+        /// What to write into the request.
+        attempt: Attempt,
+    },
+    /// Give this timer at this tick.
+    SetTimer(ClientTimer, Tick),
+    /// The operation ended.
+    Finish(Result<A, GaveUp>),
+}
+
+/// How an operation ended without a good answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GaveUp {
+    /// What is known of its effect.
+    pub outcome: Outcome,
+    /// The last thing that went wrong, if anything did before the deadline.
+    pub last: Option<(NodeId, Trouble)>,
+    /// How many times it was sent.
+    pub sendings: u32,
+    /// True when the deadline ended it.
+    pub timed_out: bool,
+}
+
+/// One sending's fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fate {
+    Out,
+    NotApplied,
+    Unknown,
+}
+
+/// The machine of one client operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Attempts {
+    options: AttemptOptions,
+    candidates: Vec<NodeId>,
+    is_mutation: bool,
+    deadline: Tick,
+    seed: u64,
+    sent: Vec<(NodeId, Fate)>,
+    attempt: Attempt,
+    next_candidate: usize,
+    rounds: u32,
+    waiting: bool,
+    last: Option<(NodeId, Trouble)>,
+    over: bool,
+}
+
+impl Attempts {
+    /// Prepares an operation. `candidates` are the coordinators in order of preference; `seed` spreads the back-off.
+    ///
+    /// # Panics
+    /// If there is no candidate.
+    #[must_use]
+    pub fn new(options: AttemptOptions, candidates: Vec<NodeId>, is_mutation: bool, deadline: Tick, seed: u64) -> Self {
+        assert!(!candidates.is_empty(), "an operation has somebody to go to");
+        Self {
+            options,
+            candidates,
+            is_mutation,
+            deadline,
+            seed,
+            sent: Vec::new(),
+            attempt: Attempt(0),
+            next_candidate: 0,
+            rounds: 0,
+            waiting: false,
+            last: None,
+            over: false,
+        }
+    }
+
+    /// Advances the operation by one input; effects are appended to `out`.
+    pub fn step<A>(&mut self, now: Tick, input: ClientInput<A>, out: &mut Vec<ClientEffect<A>>, notes: &mut Notes) {
+        if self.over {
+            return;
+        }
+        match input {
+            ClientInput::Start => {
+                out.push(ClientEffect::SetTimer(ClientTimer::Deadline, self.deadline));
+                self.send(now, out);
+            }
+            ClientInput::Answered(answer) => {
+                self.over = true;
+                out.push(ClientEffect::Finish(Ok(answer)));
+            }
+            ClientInput::Troubled(sending, trouble) => self.troubled(now, sending, trouble, out, notes),
+            ClientInput::Timer(ClientTimer::Silence(sending)) => {
+                let is_latest = sending.0 + 1 == self.sendings();
+                if is_latest && self.fate(sending) == Some(Fate::Out) && !self.waiting && self.candidates.len() > 1 {
+                    notes.sometimes(Mark::CoordinatorChanged);
+                    self.send_next(now, out);
+                }
+            }
+            ClientInput::Timer(ClientTimer::Backoff) if self.waiting => {
+                self.waiting = false;
+                self.send(now, out);
+            }
+            ClientInput::Timer(ClientTimer::Backoff) => {}
+            ClientInput::Timer(ClientTimer::Deadline) => self.give_up(true, out),
+        }
+    }
+
+    fn troubled<A>(&mut self, now: Tick, sending: Sending, trouble: Trouble, out: &mut Vec<ClientEffect<A>>, notes: &mut Notes) {
+        if self.fate(sending) != Some(Fate::Out) {
+            return;
+        }
+        let index = sending.0 as usize;
+        let node = self.sent[index].0;
+        let (outcome, mendable) = match &trouble {
+            Trouble::NotSent => (Outcome::NotApplied, true),
+            Trouble::Lost => (Outcome::Unknown, true),
+            Trouble::Failed(failure) => (failure.outcome, failure.reason.is_retryable()),
+        };
+        self.sent[index].1 = match outcome {
+            Outcome::Unknown if self.is_mutation => Fate::Unknown,
+            Outcome::Unknown | Outcome::NotApplied => Fate::NotApplied,
+        };
+        let newer_is_out = self.sent[index + 1..].iter().any(|(_, fate)| *fate == Fate::Out);
+        if newer_is_out {
+            return;
+        }
+        self.last = Some((node, trouble));
+        if !mendable {
+            return self.give_up(false, out);
+        }
+        if !self.waiting {
+            notes.sometimes(Mark::CoordinatorChanged);
+            self.send_next(now, out);
+        }
+    }
+
+    /// Goes to the next candidate, or waits when all have been asked in this round.
+    fn send_next<A>(&mut self, now: Tick, out: &mut Vec<ClientEffect<A>>) {
+        if self.sendings() >= self.options.sendings_max {
+            if !self.any_out() {
+                self.give_up(false, out);
+            }
+            return;
+        }
+        self.next_candidate += 1;
+        if self.next_candidate < self.candidates.len() {
+            return self.send(now, out);
+        }
+        self.next_candidate = 0;
+        self.waiting = true;
+        let wait = self.backoff();
+        self.rounds += 1;
+        out.push(ClientEffect::SetTimer(ClientTimer::Backoff, now.after(wait)));
+    }
+
+    fn send<A>(&mut self, now: Tick, out: &mut Vec<ClientEffect<A>>) {
+        let may_have_been_applied = self.sent.iter().any(|(_, fate)| matches!(fate, Fate::Out | Fate::Unknown));
+        if self.is_mutation && may_have_been_applied {
+            self.attempt = self.attempt.next();
+        }
+        let sending = Sending(self.sendings());
+        let to = self.candidates[self.next_candidate];
+        self.sent.push((to, Fate::Out));
+        out.push(ClientEffect::Send { sending, to, attempt: self.attempt });
+        let silence = now.after(self.options.silence_micros);
+        if silence < self.deadline {
+            out.push(ClientEffect::SetTimer(ClientTimer::Silence(sending), silence));
+        }
+    }
+
+    fn give_up<A>(&mut self, timed_out: bool, out: &mut Vec<ClientEffect<A>>) {
+        self.over = true;
+        let uncertain = self.sent.iter().any(|(_, fate)| *fate == Fate::Unknown || (*fate == Fate::Out && self.is_mutation));
+        let outcome = if uncertain { Outcome::Unknown } else { Outcome::NotApplied };
+        out.push(ClientEffect::Finish(Err(GaveUp { outcome, last: self.last.take(), sendings: self.sendings(), timed_out })));
+    }
+
+    /// Doubles with every round, and lies between half and the whole of it, by the seed.
+    fn backoff(&self) -> u64 {
+        let doubled = self.options.backoff_micros_min.saturating_mul(1 << self.rounds.min(16));
+        let whole = doubled.min(self.options.backoff_micros_max).max(1);
+        let mixed = self.seed.wrapping_add(u64::from(self.rounds)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        whole / 2 + (mixed >> 32) % (whole / 2 + 1)
+    }
+
+    fn sendings(&self) -> u32 {
+        u32::try_from(self.sent.len()).expect("sendings are bounded by sendings_max")
+    }
+
+    fn fate(&self, sending: Sending) -> Option<Fate> {
+        self.sent.get(sending.0 as usize).map(|(_, fate)| *fate)
+    }
+
+    fn any_out(&self) -> bool {
+        self.sent.iter().any(|(_, fate)| *fate == Fate::Out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Reason;
+
+    const DEADLINE: Tick = Tick(2_000_000);
+
+    struct Story {
+        machine: Attempts,
+        out: Vec<ClientEffect<&'static str>>,
+    }
+
+    impl Story {
+        fn begin(is_mutation: bool) -> Self {
+            let candidates = vec![NodeId(1), NodeId(2), NodeId(3)];
+            let mut story =
+                Self { machine: Attempts::new(AttemptOptions::default(), candidates, is_mutation, DEADLINE, 7), out: Vec::new() };
+            story.step(ClientInput::Start);
+            story
+        }
+
+        fn step(&mut self, input: ClientInput<&'static str>) -> Vec<ClientEffect<&'static str>> {
+            self.machine.step(Tick(1), input, &mut self.out, &mut Notes::default());
+            std::mem::take(&mut self.out)
+        }
+
+        fn fails(&mut self, sending: u32, trouble: Trouble) -> Vec<ClientEffect<&'static str>> {
+            self.step(ClientInput::Troubled(Sending(sending), trouble))
+        }
+    }
+
+    fn failed(reason: Reason, outcome: Outcome) -> Trouble {
+        Trouble::Failed(Failure { reason, outcome, replicas: Vec::new() })
+    }
+
+    fn sent(effects: &[ClientEffect<&'static str>]) -> Option<(NodeId, Attempt)> {
+        effects.iter().find_map(|effect| match effect {
+            ClientEffect::Send { to, attempt, .. } => Some((*to, *attempt)),
+            ClientEffect::SetTimer(..) | ClientEffect::Finish(_) => None,
+        })
+    }
+
+    fn ended(effects: &[ClientEffect<&'static str>]) -> Option<Outcome> {
+        effects.iter().find_map(|effect| match effect {
+            ClientEffect::Finish(Err(gave_up)) => Some(gave_up.outcome),
+            ClientEffect::Finish(Ok(_)) | ClientEffect::Send { .. } | ClientEffect::SetTimer(..) => None,
+        })
+    }
+
+    #[test]
+    fn a_lost_write_is_sent_again_as_a_retry_and_a_refused_one_as_if_new() {
+        let mut story = Story::begin(true);
+        let effects = story.fails(0, Trouble::NotSent);
+        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(0))));
+        let effects = story.fails(1, Trouble::Lost);
+        assert_eq!(sent(&effects), Some((NodeId(3), Attempt(1))));
+    }
+
+    #[test]
+    fn a_lost_read_has_no_effect_to_be_unsure_of() {
+        let mut story = Story::begin(false);
+        let effects = story.fails(0, Trouble::Lost);
+        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(0))));
+        let effects = story.step(ClientInput::Timer(ClientTimer::Deadline));
+        assert_eq!(ended(&effects), Some(Outcome::NotApplied));
+    }
+
+    #[test]
+    fn a_definite_failure_after_a_lost_sending_stays_unknown() {
+        let mut story = Story::begin(true);
+        story.fails(0, Trouble::Lost);
+        let effects = story.fails(1, failed(Reason::InvalidContext, Outcome::NotApplied));
+        assert_eq!(ended(&effects), Some(Outcome::Unknown));
+    }
+
+    #[test]
+    fn a_definite_failure_of_the_only_sending_is_definite() {
+        let mut story = Story::begin(true);
+        let effects = story.fails(0, failed(Reason::InvalidContext, Outcome::NotApplied));
+        assert_eq!(ended(&effects), Some(Outcome::NotApplied));
+    }
+
+    /// The first coordinator is slow, the second takes over; then the first says "not applied", which is true of itself alone.
+    #[test]
+    fn an_older_sendings_failure_says_nothing_about_the_newer_one() {
+        let mut story = Story::begin(true);
+        let effects = story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
+        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(1))));
+        assert!(story.fails(0, failed(Reason::Overloaded, Outcome::NotApplied)).is_empty());
+        let effects = story.step(ClientInput::Answered("stored"));
+        assert_eq!(effects, vec![ClientEffect::Finish(Ok("stored"))]);
+    }
+
+    #[test]
+    fn a_silent_write_is_unknown_at_the_deadline() {
+        let mut story = Story::begin(true);
+        let effects = story.step(ClientInput::Timer(ClientTimer::Deadline));
+        assert_eq!(ended(&effects), Some(Outcome::Unknown));
+    }
+
+    #[test]
+    fn after_all_candidates_failed_the_next_round_waits_longer_each_time() {
+        let mut story = Story::begin(true);
+        let mut waits = Vec::new();
+        let mut sending = 0;
+        for _ in 0..4 {
+            for _ in 0..2 {
+                assert!(sent(&story.fails(sending, Trouble::NotSent)).is_some());
+                sending += 1;
+            }
+            let effects = story.fails(sending, Trouble::NotSent);
+            let [ClientEffect::SetTimer(ClientTimer::Backoff, at)] = effects[..] else { panic!("a wait, not {effects:?}") };
+            waits.push(at.since(Tick(1)));
+            sending += 1;
+            assert_eq!(sent(&story.step(ClientInput::Timer(ClientTimer::Backoff))), Some((NodeId(1), Attempt(0))));
+        }
+        assert!((5_000..=10_000).contains(&waits[0]) && (40_000..=80_000).contains(&waits[3]), "{waits:?}");
+    }
+
+    #[test]
+    fn sendings_are_bounded() {
+        let mut story = Story::begin(true);
+        for sending in 0..200 {
+            let effects = story.fails(sending, Trouble::NotSent);
+            if let Some(outcome) = ended(&effects) {
+                assert_eq!((outcome, sending + 1), (Outcome::NotApplied, AttemptOptions::default().sendings_max));
+                return;
+            }
+            story.step(ClientInput::Timer(ClientTimer::Backoff));
+        }
+        panic!("never gave up");
+    }
+}

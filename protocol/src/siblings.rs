@@ -1,0 +1,178 @@
+//! The versions of one key that nobody has replaced: a dotted version vector set.
+//!
+//! **Promise.** [`Siblings`] is a join semilattice: [`Siblings::merge`] is idempotent, commutative and associative, so
+//! replicas that have merged the same writes hold the same value in whatever order they came. A version disappears only
+//! because a write that had seen it came after; concurrent versions stay side by side.
+//!
+//! **Rules.**
+//! - *Upon a write with context `c` and new dot `d`*: everything in `c` is replaced, `d` becomes live. As a delta:
+//!   `context = c + d`, `live = {d}`.
+//! - *Upon merging `a` and `b`*: the contexts are united; a dot stays live if it is live in both, or live in one and not
+//!   covered by the other's context.
+//!
+//! **Invariants.** Every live dot is covered by the context. A tombstone is a live version whose body is absent: it must
+//! travel like any other write, or a deleted value would come back from a replica that missed the delete.
+//!
+//! **Deviation from the source.** The literal DVVSet triple `{id, counter, [values]}` assumes that whoever holds `(i, 5)` also
+//! knows `(i, 1..4)`; it can never ship a delta, and a coordinator that forgot its past silently deletes data. Dots with a
+//! causal context and a cloud of exceptions carry the same meaning without that assumption.
+//!
+//! Two live versions with one operation id are one write, applied twice by a retry. They are *shown* as one
+//! ([`Siblings::visible`]) but stored as two: dropping one inside `merge` would break associativity.
+//!
+//! Sources: Almeida, Baquero, Gonçalves, Preguiça, Fonte, *Scalable and Accurate Causality Tracking for Eventually
+//! Consistent Stores* (DAIS'14); Almeida, Shoker, Baquero, *Delta State Replicated Data Types* (2018).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, Dot};
+use crate::hlc::Hlc;
+use crate::ids::OpId;
+
+/// What a write put there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Body {
+    /// The value's bytes.
+    Value(Bytes),
+    /// The key was deleted.
+    Tombstone,
+}
+
+/// One write's result: what it put, when, and for which operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// The value, or that there is none.
+    pub body: Body,
+    /// The coordinator's hybrid clock, for display order only.
+    pub hlc: Hlc,
+    /// The client's operation, by which a retry finds its own write.
+    pub op: Option<OpId>,
+}
+
+impl Version {
+    /// The value's bytes, or `None` for a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Value(bytes) => Some(bytes),
+            Body::Tombstone => None,
+        }
+    }
+}
+
+/// The set of concurrent versions of a key, with the context of everything ever merged into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Siblings {
+    context: Context,
+    live: BTreeMap<Dot, Version>,
+}
+
+impl Siblings {
+    /// The state of a key that was never written.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The delta of one write: it replaces what `context` covers and adds `version` under `dot`.
+    #[must_use]
+    pub fn delta(context: Context, dot: Dot, version: Version) -> Self {
+        debug_assert!(!context.covers(dot), "a new dot is in no context yet");
+        Self { context: context.with(dot), live: BTreeMap::from([(dot, version)]) }
+    }
+
+    /// All dots ever merged in.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Live versions by dot, tombstones included.
+    pub fn live(&self) -> impl Iterator<Item = (Dot, &Version)> {
+        self.live.iter().map(|(dot, version)| (*dot, version))
+    }
+
+    /// Number of live versions, tombstones included.
+    #[must_use]
+    pub fn live_count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// True when nothing was ever written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.context.is_empty()
+    }
+
+    /// Number of live versions that a write with `context` would leave beside itself.
+    #[must_use]
+    pub fn concurrent_with(&self, context: &Context) -> usize {
+        self.live.keys().filter(|dot| !context.covers(**dot)).count()
+    }
+
+    /// The lowest live dot that carries operation `op`.
+    #[must_use]
+    pub fn dot_of(&self, op: &OpId) -> Option<Dot> {
+        self.live.iter().find(|(_, version)| version.op.as_ref() == Some(op)).map(|(dot, _)| *dot)
+    }
+
+    /// What the write under the live dot `dot` may tell its client to have seen: everything but the other live versions.
+    ///
+    /// The result is causally closed: a dot whose write had seen one of the removed versions would have replaced it.
+    #[must_use]
+    pub fn context_of(&self, dot: Dot) -> Context {
+        let others = self.live.keys().filter(|other| **other != dot);
+        others.fold(self.context.clone(), |context, other| context.without(*other))
+    }
+
+    /// The values to show, in the order of their clocks: tombstones hidden, one version per operation (its lowest dot).
+    #[must_use]
+    pub fn visible(&self) -> Vec<(Dot, &Version)> {
+        let mut seen = BTreeSet::new();
+        let mut shown: Vec<_> = self
+            .live()
+            .filter(|(_, version)| version.value().is_some())
+            .filter(|(_, version)| version.op.is_none_or(|op| seen.insert(op)))
+            .collect();
+        shown.sort_by_key(|(dot, version)| (version.hlc, *dot));
+        shown
+    }
+
+    /// Merges `other` in; returns true when that changed anything.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let before = self.live.len();
+        self.live.retain(|dot, _| other.live.contains_key(dot) || !other.context.covers(*dot));
+        let mut changed = self.live.len() != before;
+        for (dot, version) in &other.live {
+            if !self.context.covers(*dot) {
+                self.live.insert(*dot, version.clone());
+                changed = true;
+            }
+        }
+        if !self.context.includes(&other.context) {
+            self.context.merge(&other.context);
+            changed = true;
+        }
+        debug_assert!(self.live.keys().all(|dot| self.context.covers(*dot)), "a live dot is in the context");
+        changed
+    }
+
+    /// The merge of two states.
+    #[must_use]
+    pub fn merged(mut self, other: &Self) -> Self {
+        self.merge(other);
+        self
+    }
+
+    /// Whether every live dot is covered by the context: false only for a state that no honest replica can send.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        self.live.keys().all(|dot| dot.n > 0 && self.context.covers(*dot))
+    }
+}
+
+#[cfg(test)]
+mod tests;
