@@ -1,0 +1,225 @@
+//! What clients ask of a node.
+
+use bytes::Bytes;
+use quorate_protocol::hlc::Hlc;
+use quorate_protocol::outcome::{Failure, Receipt};
+use quorate_protocol::{Attempt, Body, BucketId, Dot, Level, OpId, SealedContext};
+use quorate_ring::{NodeId, PartitionId, RingSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::hello::HelloRefusal;
+use crate::peer::KeysPage;
+
+/// A read of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReadRequest {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: Bytes,
+    /// The level; the bucket's own if absent.
+    pub level: Option<Level>,
+    /// What the session has seen of this key; the answer covers it.
+    pub seen: Option<SealedContext>,
+    /// Microseconds until the client stops waiting.
+    pub micros_left: u64,
+}
+
+/// One of a key's current values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sibling {
+    /// The value.
+    pub value: Bytes,
+    /// The write that put it.
+    pub dot: Dot,
+    /// When, by its coordinator's hybrid clock.
+    pub hlc: Hlc,
+    /// The operation that put it.
+    pub op: Option<OpId>,
+}
+
+/// A read's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReadReply {
+    /// The current values, oldest first; none if the key is absent or deleted, several if writes were concurrent.
+    pub siblings: Vec<Sibling>,
+    /// What this answer has seen, for the writes that replace it and for the session.
+    pub context: SealedContext,
+    /// What was reached.
+    pub receipt: Receipt,
+}
+
+/// What a write has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WriteContext {
+    /// The context of an earlier answer about this key.
+    Seen(SealedContext),
+    /// Replace whatever the coordinating replica has seen.
+    Blind,
+    /// Replace nothing: keep every other version as a sibling.
+    Concurrent,
+}
+
+/// A put or delete of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WriteRequest {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: Bytes,
+    /// The value, or that there shall be none.
+    pub body: Body,
+    /// What it replaces.
+    pub context: WriteContext,
+    /// The level; the bucket's own if absent.
+    pub level: Option<Level>,
+    /// The operation, the same in every attempt.
+    pub op: OpId,
+    /// Whether an earlier sending may have been applied.
+    pub attempt: Attempt,
+    /// What the session has seen of this key, to be returned with this write added.
+    pub session: Option<SealedContext>,
+    /// Microseconds until the client stops waiting.
+    pub micros_left: u64,
+}
+
+/// A write's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WriteReply {
+    /// What the write had seen, and itself.
+    pub context: SealedContext,
+    /// What the session has seen now, if the request named it.
+    pub session: Option<SealedContext>,
+    /// What was reached.
+    pub receipt: Receipt,
+}
+
+/// A page of one partition's keys, as far as the level's replicas know them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ListRequest {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// Only keys above this one, in byte order.
+    pub after: Option<Bytes>,
+    /// Most keys to return.
+    pub count_max: u32,
+    /// How many home replicas' lists are united; the bucket's own level if absent.
+    pub level: Option<Level>,
+    /// Microseconds until the client stops waiting.
+    pub micros_left: u64,
+}
+
+/// A bucket as nodes have it configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BucketInfo {
+    /// Its number.
+    pub id: BucketId,
+    /// Its name.
+    pub name: String,
+    /// Home replicas per key.
+    pub replicas: u8,
+    /// The level of operations that name none.
+    pub level: Level,
+    /// Most live versions of a key.
+    pub siblings_max: u32,
+    /// Whether writes may have seen nothing.
+    pub blind_writes: bool,
+}
+
+/// Where things are: all that a client needs to route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Topology {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Members, partitions, epoch; placement follows from it.
+    pub ring: RingSpec,
+    /// Where each member listens.
+    pub addresses: Vec<(NodeId, String)>,
+    /// The buckets.
+    pub buckets: Vec<BucketInfo>,
+}
+
+/// Why another node counts as down.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum PeerTrouble {
+    /// No connection has been tried yet.
+    #[error("not connected yet")]
+    NotYetConnected,
+    /// Nothing accepts connections at its address.
+    #[error("unreachable")]
+    Unreachable,
+    /// It refused this node's connection.
+    #[error("refused: {0}")]
+    Refused(HelloRefusal),
+    /// It is connected and answers no heartbeat.
+    #[error("connected but silent")]
+    Silent,
+    /// Its connection broke and is being made again.
+    #[error("connection broke")]
+    Broken,
+}
+
+/// How a node sees another one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The other node.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it answers.
+    pub up: bool,
+    /// Why it does not, if it does not.
+    pub trouble: Option<PeerTrouble>,
+    /// Round-trip time of the last heartbeat, in microseconds.
+    pub rtt_micros: Option<u64>,
+    /// Hints kept for it here.
+    pub hints: u64,
+    /// Their bytes.
+    pub hint_bytes: u64,
+}
+
+/// A node's view of itself and the others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Status {
+    /// The node.
+    pub node: NodeId,
+    /// Its software version.
+    pub version: String,
+    /// How often it has been started.
+    pub boot: u32,
+    /// Seconds since it was started.
+    pub uptime_seconds: u64,
+    /// Whether it takes writes: false once its disk was full.
+    pub writable: bool,
+    /// Whether it was started with `--enable-faults`.
+    pub faults_enabled: bool,
+    /// Partitions it is a home replica of, over all replica counts.
+    pub partitions: u64,
+    /// Records it holds, estimated.
+    pub records: u64,
+    /// Bytes it occupies on disk.
+    pub disk_bytes: u64,
+    /// Client requests it is working on.
+    pub requests_in_flight: u64,
+    /// The other members.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// Calls of clients.
+#[tarpc::service]
+pub trait KeyValue {
+    /// Reads one key.
+    async fn read(request: ReadRequest) -> Result<ReadReply, Failure>;
+    /// Puts or deletes one key.
+    async fn write(request: WriteRequest) -> Result<WriteReply, Failure>;
+    /// Lists keys.
+    async fn list(request: ListRequest) -> Result<KeysPage, Failure>;
+    /// Where things are.
+    async fn topology() -> Topology;
+    /// How the node is.
+    async fn status() -> Status;
+    /// The node's metrics, in Prometheus' text format.
+    async fn metrics() -> String;
+}
