@@ -1,0 +1,164 @@
+//! A client's put or delete, from its request to its reply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_protocol::eventual::route::{Route, route};
+use quorate_protocol::eventual::write::{Write, WriteFailure, WriteFailureCause, WritePlan, Written};
+use quorate_protocol::limits::VALUE_BYTES_MAX;
+use quorate_protocol::outcome::{Failure, Outcome, Reason, Sized};
+use quorate_protocol::quorum::WriteQuorum;
+use quorate_protocol::record::Role;
+use quorate_protocol::replica::{Mint, Seen};
+use quorate_protocol::{Body, Context, Level, Tick};
+use quorate_ring::NodeId;
+use quorate_rpc::kv::{WriteContext, WriteReply, WriteRequest};
+
+use super::drive::{Drive, Subject};
+use super::{check_key, deadline, micros, open, too_large};
+use crate::metrics::{Ended, Op};
+use crate::node::Node;
+use crate::peers::context as call_context;
+use crate::topology::Place;
+
+/// Writes one key for a client.
+pub(crate) async fn write(node: &Arc<Node>, request: WriteRequest) -> Result<WriteReply, Failure> {
+    let _admitted = node.admit()?;
+    coordinate(node, request, false).await
+}
+
+/// Writes one key for a client of another node, which is no home replica of it.
+pub(crate) async fn forwarded(node: &Arc<Node>, request: WriteRequest) -> Result<WriteReply, Failure> {
+    let _admitted = node.admit()?;
+    coordinate(node, request, true).await
+}
+
+/// A request that has passed all checks.
+struct Checked {
+    subject: Subject,
+    level: Level,
+    seen: Seen,
+    /// What the session had seen, if the request belongs to one.
+    session: Option<Context>,
+}
+
+async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool) -> Result<WriteReply, Failure> {
+    let begun = node.clock.tick();
+    let retry = request.attempt.is_retry();
+    // A retry that is refused here says nothing about the attempts before it.
+    let mark = |mut failure: Failure| {
+        if retry {
+            failure.outcome = Outcome::Unknown;
+        }
+        failure
+    };
+    let checked = check(node, &request, begun).map_err(mark)?;
+    let place = node.placement.place(checked.subject.bucket.replicas, &checked.subject.key);
+    let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch)
+        .map_err(|invalid| mark(Failure::refused(Reason::InvalidLevel(invalid))))?;
+    let down = node.peers.down(&place.homes);
+    let op = if matches!(request.body, Body::Tombstone) { Op::Delete } else { Op::Put };
+    let level = checked.level;
+    let result = match route(node.me(), &quorum, &down, was_forwarded) {
+        Route::Here(role) => here(node, checked, request, &place, quorum, role, begun).await,
+        Route::Forward(home) => return forward(node, home, request, checked.subject.deadline).await,
+        Route::Nowhere => {
+            let needed = quorum.needed();
+            Err(mark(Failure::refused(Reason::Unreachable { needed, alive: 0 })))
+        }
+    };
+    let ended = result.as_ref().map_or_else(|failure| failure.outcome.into(), |_| Ended::Ok);
+    node.metrics.answered(op, level, ended, Duration::from_micros(node.clock.tick().since(begun)));
+    result
+}
+
+fn check(node: &Node, request: &WriteRequest, begun: Tick) -> Result<Checked, Failure> {
+    check_key(&request.key)?;
+    if let Body::Value(value) = &request.body {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(Failure::refused(too_large(Sized::Value, value.len(), VALUE_BYTES_MAX)));
+        }
+    }
+    let bucket = node.bucket(request.bucket)?.clone();
+    let level = request.level.unwrap_or(bucket.level);
+    let seen = match &request.context {
+        WriteContext::Seen(sealed) => Seen::Context(open(node, &bucket, &request.key, sealed)?),
+        WriteContext::Blind if !bucket.blind_writes => {
+            return Err(Failure::refused(Reason::BlindWriteRefused { bucket: bucket.name.to_string() }));
+        }
+        WriteContext::Blind => Seen::Blind,
+        WriteContext::Concurrent => Seen::Nothing,
+    };
+    let session = request.session.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
+    let subject = Subject {
+        strict: level.is_strict(),
+        key: request.key.clone(),
+        deadline: deadline(node, begun, request.micros_left),
+        bucket,
+    };
+    Ok(Checked { subject, level, seen, session })
+}
+
+async fn here(
+    node: &Arc<Node>,
+    checked: Checked,
+    request: WriteRequest,
+    place: &Place,
+    quorum: WriteQuorum,
+    role: Role,
+    begun: Tick,
+) -> Result<WriteReply, Failure> {
+    let Checked { subject, level, seen, session } = checked;
+    let plan = WritePlan {
+        me: node.me(),
+        role,
+        level,
+        epoch: place.record.epoch,
+        down: node.peers.down(quorum.homes()),
+        quorum,
+        mint: Mint { seen, body: request.body, op: Some(request.op), hlc: node.clock.stamp(), siblings_max: subject.bucket.siblings_max },
+        attempt: request.attempt,
+        deadline: subject.deadline,
+        hint_after_micros: micros(node.config.coordination.hint_after),
+    };
+    let (bucket, key) = (subject.bucket.id, subject.key.clone());
+    let result = Drive::new(node, subject, Write::new(plan, begun)).answer().await;
+    match result {
+        Ok(Written { context, receipt }) => {
+            let session = session.map(|mut seen| {
+                seen.merge(&context);
+                node.seal.seal(bucket, &key, &seen)
+            });
+            Ok(WriteReply { context: node.seal.seal(bucket, &key, &context), session, receipt })
+        }
+        Err(WriteFailure { cause, outcome, replicas }) => {
+            let reason = match cause {
+                WriteFailureCause::Reason(reason) => reason,
+                WriteFailureCause::TooManySiblings(refused) => Reason::TooManySiblings {
+                    siblings_max: u32::try_from(refused.siblings_max).unwrap_or(u32::MAX),
+                    context: node.seal.seal(bucket, &key, &refused.context),
+                },
+            };
+            Err(Failure { reason, outcome, replicas })
+        }
+    }
+}
+
+/// Hands a write to a home replica. Once it has left, only that replica's answer says what became of it.
+async fn forward(node: &Node, home: NodeId, mut request: WriteRequest, deadline: Tick) -> Result<WriteReply, Failure> {
+    let retry = request.attempt.is_retry();
+    let failed = |reason, outcome| Err(Failure { reason, outcome, replicas: Vec::new() });
+    let Some(client) = node.peers.peer(home).and_then(|peer| peer.client()) else {
+        let outcome = if retry { Outcome::Unknown } else { Outcome::NotApplied };
+        return failed(Reason::Unreachable { needed: 1, alive: 0 }, outcome);
+    };
+    request.micros_left = deadline.since(node.clock.tick());
+    let context = call_context(Duration::from_micros(request.micros_left));
+    match client.forward(context, request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::debug!(peer = %home, %error, "forwarded write got no answer");
+            failed(Reason::TimedOut { needed: 1, answered: 0 }, Outcome::Unknown)
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Delivering hints: the driver of `quorate_anti_entropy::handoff`, one task per peer.
+//!
+//! Hints travel over a connection of their own, so that a peer that comes back to many of them serves requests meanwhile.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_anti_entropy::{Handoff, HandoffEffect, HandoffInput, HandoffOptions, Hint};
+use quorate_protocol::Tick;
+use quorate_protocol::notes::Notes;
+use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
+use quorate_rpc::hello::Class;
+use quorate_rpc::peer::{PeerClient, ReplicaCall};
+use tokio::time::{Instant, sleep_until};
+
+use crate::node::Node;
+use crate::peers::{Peer, context, dial};
+
+/// How often a peer that is up is looked at for hints kept meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Longest wait for a batch of hints to be acknowledged.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Delivers hints to every peer, as long as the node runs.
+pub(crate) fn start(node: &Arc<Node>) {
+    for peer in node.peers.all() {
+        tokio::spawn(deliver(Arc::clone(node), Arc::clone(peer)));
+    }
+}
+
+struct Delivery {
+    node: Arc<Node>,
+    peer: Arc<Peer>,
+    machine: Handoff,
+    client: Option<PeerClient>,
+    timer: Option<Tick>,
+    /// No hint up to this number is kept any more.
+    gone_to: u64,
+    /// Hints above it whose removal may not have reached the store yet.
+    gone: BTreeSet<u64>,
+}
+
+async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
+    let hints = &node.config.hints;
+    let options = HandoffOptions {
+        batch_max: hints.replay_batch,
+        backoff_micros_min: micros(hints.replay_backoff_min),
+        backoff_micros_max: micros(hints.replay_backoff_max),
+        age_ms_max: u64::try_from(hints.age_max.as_millis()).unwrap_or(u64::MAX),
+    };
+    let mut up = peer.watch();
+    let stopping = node.stopping.clone();
+    let mut delivery = Delivery { node, peer, machine: Handoff::new(options), client: None, timer: None, gone_to: 0, gone: BTreeSet::new() };
+    if *up.borrow_and_update() {
+        delivery.input(HandoffInput::PeerUp).await;
+    }
+    loop {
+        let timer = delivery.timer;
+        tokio::select! {
+            changed = up.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let input = if *up.borrow_and_update() { HandoffInput::PeerUp } else { HandoffInput::PeerDown };
+                delivery.input(input).await;
+            }
+            () = wait_for(&delivery.node, timer) => {
+                delivery.timer = None;
+                delivery.input(HandoffInput::Timer).await;
+            }
+            () = tokio::time::sleep(LOOK_EVERY), if delivery.has_kept() => delivery.input(HandoffInput::Kept).await,
+            () = tokio::time::sleep(LOOK_EVERY), if !delivery.has_kept() => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+async fn wait_for(node: &Node, timer: Option<Tick>) {
+    match timer {
+        Some(at) => sleep_until(Instant::from_std(node.clock.instant(at))).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Delivery {
+    fn has_kept(&self) -> bool {
+        self.node.store.hint_stats(self.peer.node).count > 0
+    }
+
+    /// Feeds the machine, and everything that follows at once from it.
+    async fn input(&mut self, input: HandoffInput) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            self.machine.step(self.node.clock.tick(), input, &mut effects, &mut Notes::default());
+            let mut batch = Vec::new();
+            for effect in effects {
+                match effect {
+                    HandoffEffect::Load { count_max } => inputs.push_back(self.load(count_max)),
+                    HandoffEffect::Send { seq, hint } => batch.push((seq, hint)),
+                    HandoffEffect::Remove { seqs, expired } => self.remove(seqs, expired),
+                    HandoffEffect::SetTimer(at) => self.timer = Some(at),
+                }
+            }
+            if !batch.is_empty() {
+                inputs.extend(self.send(batch).await);
+            }
+        }
+    }
+
+    fn load(&mut self, count_max: usize) -> HandoffInput {
+        let mut hints = Vec::new();
+        while hints.is_empty() {
+            let page = self.page(count_max);
+            let Some((last, _)) = page.last() else { break };
+            let last = *last;
+            for (seq, bytes) in page {
+                if !self.gone.contains(&seq) {
+                    hints.extend(self.decode(seq, &bytes).map(|hint| (seq, hint)));
+                }
+            }
+            if hints.is_empty() {
+                self.gone_to = last;
+                self.gone = self.gone.split_off(&last);
+            }
+        }
+        HandoffInput::Loaded { hints, now_ms: self.node.clock.wall_ms() }
+    }
+
+    fn page(&self, count_max: usize) -> Vec<(u64, Bytes)> {
+        self.node.store.hints(self.peer.node, self.gone_to, count_max).unwrap_or_else(|error| {
+            tracing::error!(peer = %self.peer.node, %error, "hints could not be loaded");
+            Vec::new()
+        })
+    }
+
+    /// A hint that cannot be read is dropped: it is one of several ways for the replica to catch up.
+    fn decode(&mut self, seq: u64, bytes: &Bytes) -> Option<Hint> {
+        let decoded = postcard::from_bytes(bytes);
+        if let Err(error) = &decoded {
+            tracing::error!(peer = %self.peer.node, %error, "hint is damaged and dropped");
+            self.remove(vec![seq], 1);
+        }
+        decoded.ok()
+    }
+
+    fn remove(&mut self, seqs: Vec<u64>, expired: usize) {
+        self.gone.extend(&seqs);
+        let delivered = seqs.len() - expired;
+        self.node.metrics.hints_dropped.inc_by(expired as u64);
+        self.node.metrics.hints_replayed.inc_by(delivered as u64);
+        if let Err(error) = self.node.store.remove_hints(self.peer.node, seqs) {
+            // Delivered again after the next start, which changes nothing.
+            tracing::debug!(peer = %self.peer.node, %error, "delivered hints could not be removed");
+        }
+    }
+
+    async fn send(&mut self, batch: Vec<(u64, Hint)>) -> Vec<HandoffInput> {
+        let seqs: Vec<u64> = batch.iter().map(|(seq, _)| *seq).collect();
+        let calls = batch.into_iter().map(|(_, hint)| ReplicaCall {
+            bucket: hint.bucket,
+            key: hint.key,
+            micros_left: micros(DELIVERY_DEADLINE),
+            request: ReplicaRequest::Replicate { strict: None, delta: hint.delta },
+        });
+        let answers = self.call(calls.collect()).await.unwrap_or_default();
+        let taken = answers.into_iter().map(|answer| answer == ReplicaReply::Stored).chain(std::iter::repeat(false));
+        let outcome = |(seq, taken)| if taken { HandoffInput::Delivered(seq) } else { HandoffInput::NotTaken(seq) };
+        seqs.into_iter().zip(taken).map(outcome).collect()
+    }
+
+    async fn call(&mut self, calls: Vec<ReplicaCall>) -> Option<Vec<ReplicaReply>> {
+        if self.client.is_none() {
+            self.client = dial(&self.node, self.peer.node, &self.peer.address, Class::Bulk).await.ok();
+        }
+        let answers = self.client.as_ref()?.replica(context(DELIVERY_DEADLINE), calls).await;
+        if answers.is_err() {
+            self.client = None;
+        }
+        answers.ok()
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

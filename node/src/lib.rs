@@ -1,0 +1,33 @@
+//! One node: the tokio driver of the protocol cores, the RocksDB store, the server.
+//!
+//! **Promise.** [`serve`] opens the data directory, listens, and serves until told to stop. It decides nothing about
+//! consistency: machines and transitions of `quorate-protocol` and `quorate-anti-entropy` do, and this crate carries out
+//! what they say.
+//!
+//! ```text
+//!                    accept.rs           coordinator/              quorate-protocol
+//!   client -- kv --> service/kv -------> read, write, list ------> eventual::{Read, Write}
+//!                                          | drive.rs <---------- effects
+//!                                          v            \
+//!                                   replica.rs (here)    peers/ (there) --> other nodes
+//!                                          |
+//!                                       store/  group commit, one synced write for all that wait
+//! ```
+
+mod accept;
+mod clock;
+mod coordinator;
+mod faults;
+mod handoff;
+mod http;
+mod identity;
+mod metrics;
+mod node;
+mod peers;
+mod replica;
+mod server;
+pub mod store;
+mod service;
+mod topology;
+
+pub use server::{ServeError, ServeOptions, serve};

@@ -1,0 +1,86 @@
+//! Everything that one running node shares between its tasks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use quorate_config::{BucketProperties, Config};
+use quorate_protocol::outcome::{Failure, Reason};
+use quorate_protocol::sealed::ContextSeal;
+use quorate_protocol::{BucketId, KeyEpoch};
+use quorate_ring::NodeId;
+use quorate_rpc::hello::Identity;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::faults::FaultTable;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::store::Store;
+use crate::topology::Placement;
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    /// No run of dots older than this is continued.
+    pub(crate) epoch_floor: KeyEpoch,
+    pub(crate) placement: Placement,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) seal: ContextSeal,
+    pub(crate) peers: Peers,
+    pub(crate) faults: FaultTable,
+    pub(crate) faults_enabled: bool,
+    pub(crate) metrics: Metrics,
+    pub(crate) started: Instant,
+    /// Client requests that may be worked on at a time.
+    pub(crate) admission: Semaphore,
+    /// Connections that may be open at a time.
+    pub(crate) connections: Arc<Semaphore>,
+    /// Set when the node is about to stop: it finishes requests and takes no new ones.
+    pub(crate) draining: AtomicBool,
+    /// Cancelled when the node stops.
+    pub(crate) stopping: CancellationToken,
+    /// What goes on behind an answer: late acknowledgements, hints, repairs.
+    pub(crate) background: TaskTracker,
+}
+
+/// A client request that was let in.
+pub(crate) struct Admitted<'a> {
+    node: &'a Node,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.node.metrics.in_flight.dec();
+    }
+}
+
+impl Node {
+    /// This node's id.
+    pub(crate) fn me(&self) -> NodeId {
+        self.identity.node
+    }
+
+    /// Lets a client request in, or refuses it at once.
+    pub(crate) fn admit(&self) -> Result<Admitted<'_>, Failure> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Failure::refused(Reason::ShuttingDown));
+        }
+        let Ok(permit) = self.admission.try_acquire() else {
+            self.metrics.overloaded.inc();
+            return Err(Failure::refused(Reason::Overloaded));
+        };
+        self.metrics.in_flight.inc();
+        Ok(Admitted { node: self, _permit: permit })
+    }
+
+    /// The properties of a bucket.
+    pub(crate) fn bucket(&self, id: BucketId) -> Result<&BucketProperties, Failure> {
+        self.placement.bucket(id).ok_or_else(|| Failure::refused(Reason::UnknownBucket { bucket: id.to_string() }))
+    }
+}

@@ -1,0 +1,64 @@
+//! Heartbeats: how long a peer has been silent, and its round-trip time.
+
+use std::time::Duration;
+
+use quorate_rpc::peer::{PeerClient, Pong};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+use super::connection::context;
+
+/// When to send the next heartbeat and what the last one said.
+pub(super) struct Heartbeat {
+    interval: Interval,
+    timeout: Duration,
+    last_heard: Instant,
+}
+
+/// What one heartbeat brought.
+pub(super) enum Beat {
+    /// The peer answered after this many microseconds.
+    Heard(Pong, u64),
+    /// No answer within the time-out.
+    Missed,
+    /// The connection is gone.
+    Broken,
+}
+
+impl Heartbeat {
+    pub(super) fn new(every: Duration, timeout: Duration) -> Self {
+        let mut interval = interval(every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { interval, timeout, last_heard: Instant::now() }
+    }
+
+    /// Waits until the next heartbeat is due.
+    pub(super) async fn due(&mut self) {
+        self.interval.tick().await;
+    }
+
+    /// The peer has answered something.
+    pub(super) fn heard(&mut self) {
+        self.last_heard = Instant::now();
+    }
+
+    /// True when the peer has been silent for too long.
+    pub(super) fn is_silent(&self) -> bool {
+        self.last_heard.elapsed() >= self.timeout
+    }
+
+    /// How long one heartbeat may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+/// Sends one heartbeat.
+pub(super) async fn beat(client: PeerClient, timeout: Duration) -> Beat {
+    use quorate_rpc::tarpc::client::RpcError;
+    let begun = Instant::now();
+    match client.ping(context(timeout)).await {
+        Ok(pong) => Beat::Heard(pong, u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)),
+        Err(RpcError::DeadlineExceeded) => Beat::Missed,
+        Err(RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_) | RpcError::Server(_)) => Beat::Broken,
+    }
+}

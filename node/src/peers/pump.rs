@@ -1,0 +1,112 @@
+//! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use quorate_protocol::Tick;
+use quorate_protocol::replica::ReplicaReply;
+use quorate_rpc::kv::PeerTrouble;
+use quorate_rpc::peer::{PeerClient, ReplicaCall};
+use quorate_rpc::tarpc::client::RpcError;
+use tokio::sync::mpsc;
+
+use super::connection::context;
+use super::heartbeat::{Beat, Heartbeat, beat};
+use super::{Outgoing, Peer, ReplyTo};
+use crate::node::Node;
+
+/// What became of one message.
+enum Sent {
+    /// It was answered, or ran out of time alone.
+    Settled,
+    /// The connection is gone.
+    Broken,
+}
+
+/// Serves a connection until it breaks; returns why. Requests in flight then are answered with `PeerDown`.
+pub(super) async fn run(node: &Node, peer: &Peer, client: &PeerClient, queue: &mut mpsc::Receiver<Outgoing>) -> PeerTrouble {
+    let config = &node.config.peer;
+    let mut heartbeat = Heartbeat::new(config.heartbeat_interval, config.heartbeat_timeout);
+    let mut beats = FuturesUnordered::new();
+    let mut messages = FuturesUnordered::new();
+    let mut waiting = Vec::with_capacity(config.batch_max);
+    loop {
+        tokio::select! {
+            received = queue.recv_many(&mut waiting, config.batch_max) => {
+                if received == 0 {
+                    return PeerTrouble::Broken;
+                }
+                for batch in batches(&mut waiting) {
+                    node.metrics.messages.inc();
+                    node.metrics.replica_requests.inc_by(batch.len() as u64);
+                    messages.push(send(client.clone(), batch, node.clock.tick()));
+                }
+            }
+            Some(sent) = messages.next() => match sent {
+                Sent::Settled => {}
+                Sent::Broken => return PeerTrouble::Broken,
+            },
+            () = heartbeat.due() => {
+                if heartbeat.is_silent() {
+                    peer.went_down(PeerTrouble::Silent);
+                    messages.clear();
+                }
+                if beats.is_empty() {
+                    beats.push(beat(client.clone(), heartbeat.timeout()));
+                }
+            }
+            Some(outcome) = beats.next() => match outcome {
+                Beat::Heard(pong, micros) => {
+                    heartbeat.heard();
+                    peer.rtt_micros.store(micros, std::sync::atomic::Ordering::Relaxed);
+                    follow(node, peer, pong.hlc);
+                    peer.came_up();
+                }
+                Beat::Missed => {}
+                Beat::Broken => return PeerTrouble::Broken,
+            },
+        }
+    }
+}
+
+/// Follows a peer's clock, and says so when it is too far ahead to be followed.
+fn follow(node: &Node, peer: &Peer, hlc: quorate_protocol::hlc::Hlc) {
+    if let Err(too_far) = node.clock.observe(hlc) {
+        tracing::warn!(peer = %peer.node, ahead_ms = too_far.ahead_ms, "clock of peer is ahead and is not followed");
+    }
+}
+
+/// Splits what waits into reads and mutations. Empty ones are left out.
+fn batches(waiting: &mut Vec<Outgoing>) -> impl Iterator<Item = Vec<Outgoing>> {
+    let (mutations, reads): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|outgoing| outgoing.call.request.is_mutation());
+    [reads, mutations].into_iter().filter(|batch| !batch.is_empty())
+}
+
+async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
+    let latest = batch.iter().map(|outgoing| outgoing.deadline).max().unwrap_or(now);
+    let (calls, replies): (Vec<ReplicaCall>, Vec<ReplyTo>) = batch
+        .into_iter()
+        .map(|outgoing| {
+            let micros_left = outgoing.deadline.since(now);
+            (ReplicaCall { micros_left, ..outgoing.call }, outgoing.reply)
+        })
+        .unzip();
+    match client.replica(context(Duration::from_micros(latest.since(now))), calls).await {
+        Ok(answers) => {
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                reply.answer(answer);
+            }
+            Sent::Settled
+        }
+        // Their operations are over: nobody waits for these answers any more.
+        Err(RpcError::DeadlineExceeded) => Sent::Settled,
+        Err(RpcError::Server(_)) => {
+            for reply in replies {
+                reply.answer(ReplicaReply::Refused(quorate_protocol::replica::Refusal::Malformed));
+            }
+            Sent::Settled
+        }
+        Err(RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_)) => Sent::Broken,
+    }
+}

@@ -1,0 +1,113 @@
+//! This node's own replica: the driver of `quorate_protocol::replica`.
+//!
+//! **Promise.** A read shows durable state only. A mutation's answer is given together with the moment from which it is true;
+//! whoever passes the answer on waits for that moment first. This file is the one that knows this rule.
+
+use bytes::Bytes;
+use quorate_config::BucketProperties;
+use quorate_protocol::machine::MintRefusal;
+use quorate_protocol::notes::Notes;
+use quorate_protocol::record::{KeyRecord, Role};
+use quorate_protocol::replica::{Mint, Minted, Refusal, ReplicaReply, ReplicaRequest, apply, mint, needs_fresh_epoch};
+use quorate_rpc::peer::ReplicaCall;
+
+use crate::node::Node;
+use crate::store::{Commit, Durability, StorageKey, StoreError};
+
+/// An answer, and from when on it is true.
+pub(crate) enum Answer {
+    /// Now.
+    Now(ReplicaReply),
+    /// Once this commit has resolved.
+    After(Commit, ReplicaReply),
+}
+
+impl Answer {
+    /// Waits until the answer is true, or has become a refusal.
+    pub(crate) async fn settled(self) -> ReplicaReply {
+        match self {
+            Self::Now(reply) => reply,
+            Self::After(commit, reply) => match commit.await {
+                Ok(()) => reply,
+                Err(error) => ReplicaReply::Refused(refusal(&error)),
+            },
+        }
+    }
+}
+
+/// What a store's failure means to a coordinator.
+pub(crate) fn refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Overloaded { .. } => Refusal::Overloaded,
+        StoreError::DiskFull => Refusal::DiskFull,
+        StoreError::Closed | StoreError::DamagedRecord { .. } | StoreError::Engine { .. } => Refusal::StoreFailed,
+    }
+}
+
+fn durability(bucket: &BucketProperties, strict: bool) -> Durability {
+    if strict || bucket.fsync_before_ack { Durability::Synced } else { Durability::Buffered }
+}
+
+/// Applies one request, of this node's own coordinator or of another node's.
+pub(crate) fn serve(node: &Node, call: &ReplicaCall) -> Answer {
+    let Some(bucket) = node.placement.bucket(call.bucket) else {
+        return Answer::Now(ReplicaReply::Refused(Refusal::Malformed));
+    };
+    let place = node.placement.place(bucket.replicas, &call.key);
+    let key = StorageKey::new(place.partition, call.bucket, &call.key);
+    let answer = match &call.request {
+        ReplicaRequest::Read { .. } => node.store.read(&key).map(|record| {
+            let mut record = record.unwrap_or_default();
+            Answer::Now(apply(&mut record, &place.record, &call.request, &mut Notes::default()))
+        }),
+        ReplicaRequest::Replicate { strict, delta } => {
+            for (_, version) in delta.live() {
+                // A stamp too far ahead is not followed; heartbeats tell the operator about it.
+                let _ = node.clock.observe(version.hlc);
+            }
+            let transition = |record: &mut KeyRecord| apply(record, &place.record, &call.request, &mut Notes::default());
+            node.store.update(&key, durability(bucket, strict.is_some()), transition).map(|(reply, commit)| Answer::After(commit, reply))
+        }
+    };
+    answer.unwrap_or_else(|error| {
+        log_failure(&error);
+        Answer::Now(ReplicaReply::Refused(refusal(&error)))
+    })
+}
+
+/// Gives a write its dot, in this node's record or, as a stranger, without one.
+pub(crate) fn mint_here(
+    node: &Node,
+    bucket: &BucketProperties,
+    key: &Bytes,
+    write: &Mint,
+    role: Role,
+    strict: bool,
+) -> Result<(Minted, Option<Commit>), MintRefusal> {
+    let give = |record: &mut KeyRecord| -> Result<Minted, MintRefusal> {
+        let fresh = if needs_fresh_epoch(record, node.epoch_floor) {
+            Some(node.store.next_key_epoch().map_err(|error| MintRefusal::Store(refusal(&error)))?)
+        } else {
+            None
+        };
+        mint(record, node.me(), fresh, write, &mut Notes::default()).map_err(MintRefusal::TooManySiblings)
+    };
+    if role == Role::Stranger {
+        return Ok((give(&mut KeyRecord::default())?, None));
+    }
+    let place = node.placement.place(bucket.replicas, key);
+    let key = StorageKey::new(place.partition, bucket.id, key);
+    match node.store.update(&key, durability(bucket, strict), give) {
+        Ok((minted, commit)) => Ok((minted?, Some(commit))),
+        Err(error) => {
+            log_failure(&error);
+            Err(MintRefusal::Store(refusal(&error)))
+        }
+    }
+}
+
+fn log_failure(error: &StoreError) {
+    if matches!(error, StoreError::DamagedRecord { .. } | StoreError::Engine { .. }) {
+        tracing::error!(%error, "store failed");
+    }
+}

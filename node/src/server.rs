@@ -1,0 +1,191 @@
+//! Starting and stopping a node.
+//!
+//! **Rules.**
+//! - *Upon start*: open the store (which counts the boot, synced), reserve clock stamps, listen, connect, serve.
+//! - *Upon being told to stop*: take no new requests, finish those in flight within a grace period, close the store cleanly.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use quorate_config::{Address, Config};
+use quorate_protocol::hlc::Hlc;
+use quorate_protocol::sealed::ContextSeal;
+use quorate_ring::PlacementError;
+use quorate_rpc::hello::Identity;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::faults::FaultTable;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::peers::Peers;
+use crate::store::{Expected, Init, OpenError, Store, StoreError, StoreOptions};
+use crate::topology::Placement;
+use crate::{accept, handoff, http};
+
+/// How far ahead of the clock stamps are reserved, and how often.
+const RESERVE_AHEAD_MS: u64 = 3_000;
+const RESERVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long requests in flight may take to finish when the node stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the command line decides about a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// Make a new node in an empty data directory.
+    pub init: bool,
+    /// Let others inject faults.
+    pub enable_faults: bool,
+}
+
+/// A node could not start, or could not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] Box<OpenError>),
+    /// The configured members cannot carry the replica counts.
+    #[error("keys cannot be placed on the configured nodes")]
+    Placement(#[from] PlacementError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}; is another process using it?")]
+    Listen {
+        /// The address.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store failed while the node started or stopped.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+/// Runs a node until `shutdown` resolves.
+///
+/// # Errors
+/// [`ServeError`] when it cannot start; nothing was served then. After serving, only when the store could not be closed; the
+/// next start then recovers it.
+pub async fn serve(config: Config, options: ServeOptions, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let placement = Placement::new(&config)?;
+    let listener = listen(&config.node.listen).await?;
+    let metrics_listener = match &config.node.metrics_address {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let node = open(config, options, placement)?;
+    node.store.reserve_hlc(Hlc::at_ms(node.clock.wall_ms() + RESERVE_AHEAD_MS))?.await?;
+    tokio::spawn(reserve_stamps(Arc::clone(&node)));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(http::run(Arc::clone(&node), listener));
+    }
+    tokio::spawn(accept::run(Arc::clone(&node), listener));
+    Peers::start(&node);
+    handoff::start(&node);
+    tracing::info!(node = %node.me(), boot = node.identity.boot.0, address = %node.config.node.listen, "node is serving");
+    shutdown.await;
+    stop(&node).await
+}
+
+async fn listen(address: &Address) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address.to_string()).await;
+    bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
+}
+
+fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<Arc<Node>, ServeError> {
+    let expected = Expected {
+        cluster: config.cluster.id.to_string(),
+        node: config.node.id,
+        partitions: config.cluster.partitions.count(),
+        replicas: u16::from(config.cluster.replicas),
+    };
+    let init = if options.init { Init::Fresh } else { Init::Existing };
+    let (store, opened) = Store::open(&config.node.data_dir, &expected, init, &store_options(&config)).map_err(Box::new)?;
+    if !opened.clean {
+        tracing::info!("last stop was not clean: recovered from the log");
+    }
+    let others = config.cluster.nodes.iter().filter(|node| node.id != config.node.id);
+    let peers = Peers::new(others.map(|node| (node.id, node.address.to_string())), config.peer.queue_max);
+    Ok(Arc::new(Node {
+        identity: Identity { node: config.node.id, nonce: opened.nonce.0, boot: opened.boot },
+        epoch_floor: opened.epoch_floor,
+        seal: ContextSeal::new(config.cluster.id.as_str(), config.cluster.secret.as_ref().map(|secret| secret.expose())),
+        clock: Clock::resume(opened.hlc),
+        admission: Semaphore::new(config.node.requests_in_flight_max),
+        connections: Arc::new(Semaphore::new(config.node.connections_max)),
+        faults: FaultTable::default(),
+        faults_enabled: options.enable_faults,
+        metrics: Metrics::new(),
+        started: Instant::now(),
+        draining: AtomicBool::new(false),
+        stopping: CancellationToken::new(),
+        background: TaskTracker::new(),
+        config,
+        placement,
+        store,
+        peers,
+    }))
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let bytes = |size: quorate_config::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+    StoreOptions {
+        block_cache_bytes: bytes(config.store.block_cache),
+        memtable_bytes: bytes(config.store.write_buffer),
+        pending_writes_max: config.store.commit_queue_max,
+        batch_writes_max: config.store.commit_batch_max,
+        ..StoreOptions::default()
+    }
+}
+
+/// Keeps the durable bound of the hybrid clock ahead of it, so that a restart does not give out old stamps.
+async fn reserve_stamps(node: Arc<Node>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RESERVE_EVERY) => {}
+            () = node.stopping.cancelled() => return,
+        }
+        let bound = Hlc::at_ms(node.clock.highest().ms() + RESERVE_AHEAD_MS);
+        if let Err(error) = node.store.reserve_hlc(bound) {
+            tracing::debug!(%error, "clock stamps could not be reserved");
+        }
+    }
+}
+
+async fn stop(node: &Arc<Node>) -> Result<(), ServeError> {
+    tracing::info!(node = %node.me(), "node is stopping");
+    node.draining.store(true, Ordering::Relaxed);
+    node.background.close();
+    let requests = async {
+        // Every permit back means that every client has its answer.
+        let all = u32::try_from(node.config.node.requests_in_flight_max).unwrap_or(u32::MAX);
+        drop(node.admission.acquire_many(all).await);
+        node.background.wait().await;
+    };
+    if tokio::time::timeout(GRACE, requests).await.is_err() {
+        tracing::warn!("some requests were still in flight when the node stopped");
+    }
+    node.stopping.cancel();
+    let closing = Arc::clone(node);
+    match tokio::task::spawn_blocking(move || closing.store.close()).await {
+        Ok(closed) => closed?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+    tracing::info!(node = %node.me(), "node has stopped");
+    Ok(())
+}
+
+impl Node {
+    /// All metrics, brought up to date.
+    pub(crate) fn render_metrics(&self) -> String {
+        let peers = self.peers.all().map(|peer| (peer.node, peer.is_up()));
+        self.metrics.refresh(&self.store, self.placement.epoch().0, peers);
+        self.metrics.render()
+    }
+}

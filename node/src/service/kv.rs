@@ -1,0 +1,74 @@
+//! What clients may ask.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quorate_protocol::outcome::Failure;
+use quorate_rpc::kv::{
+    KeyValue, ListRequest, PeerStatus, ReadReply, ReadRequest, Status, Topology, WriteReply, WriteRequest,
+};
+use quorate_rpc::peer::KeysPage;
+use quorate_rpc::tarpc::context::Context;
+
+use crate::coordinator;
+use crate::node::Node;
+
+/// One client's connection.
+#[derive(Clone)]
+pub(crate) struct KvService(pub(crate) Arc<Node>);
+
+impl KeyValue for KvService {
+    async fn read(self, _: Context, request: ReadRequest) -> Result<ReadReply, Failure> {
+        coordinator::read(&self.0, request).await
+    }
+
+    async fn write(self, _: Context, request: WriteRequest) -> Result<WriteReply, Failure> {
+        coordinator::write(&self.0, request).await
+    }
+
+    async fn list(self, _: Context, request: ListRequest) -> Result<KeysPage, Failure> {
+        coordinator::list(&self.0, request).await
+    }
+
+    async fn topology(self, _: Context) -> Topology {
+        self.0.placement.wire().clone()
+    }
+
+    async fn status(self, _: Context) -> Status {
+        status(&self.0)
+    }
+
+    async fn metrics(self, _: Context) -> String {
+        self.0.render_metrics()
+    }
+}
+
+fn status(node: &Node) -> Status {
+    let peers = node.peers.all().map(|peer| {
+        let hints = node.store.hint_stats(peer.node);
+        let rtt = peer.rtt_micros();
+        PeerStatus {
+            node: peer.node,
+            address: peer.address.clone(),
+            up: peer.is_up(),
+            trouble: peer.trouble(),
+            rtt_micros: (rtt > 0).then_some(rtt),
+            hints: hints.count as u64,
+            hint_bytes: hints.bytes,
+        }
+    });
+    let property = |wanted: &str| node.store.properties().into_iter().find(|(name, _)| *name == wanted).map_or(0, |(_, value)| value);
+    Status {
+        node: node.me(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot: node.identity.boot.0,
+        uptime_seconds: node.started.elapsed().as_secs(),
+        writable: node.store.is_writable(),
+        faults_enabled: node.faults_enabled,
+        partitions: node.placement.load(),
+        records: property("estimated_keys"),
+        disk_bytes: node.store.disk_bytes().unwrap_or(0),
+        requests_in_flight: u64::try_from(node.metrics.in_flight.inner().load(Ordering::Relaxed)).unwrap_or(0),
+        peers: peers.collect(),
+    }
+}

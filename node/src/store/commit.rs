@@ -1,0 +1,150 @@
+//! Group commit: one thread takes all writes that wait to the disk with one log write and one sync.
+//!
+//! **Promise.** Nobody is told that a write is durable before the sync that covers it has returned, and no read shows it
+//! before either: RocksDB enters a batch into its memtable only after the log write and the sync have succeeded (pipelined
+//! and unordered writes are off, see [`super::engine`]).
+//!
+//! **Rules.**
+//! - *Upon waking*: take everything queued, up to a batch's limits. There is no artificial delay: what arrives during one sync
+//!   makes the next batch.
+//! - *Upon a synced batch*: overlay entries go, then everybody who waits is told.
+//! - *Upon a full disk*: the batch and everything behind it are given up, everybody is told so, the store takes no more writes
+//!   until a restart. The log may end in the batch that failed; a restart may find it there, as a write that was never
+//!   acknowledged and whose outcome its client was told is unknown.
+//! - *Upon any other failure*: the process aborts. After a failed sync the kernel may have dropped the dirty pages and report
+//!   success on the next one, so going on would acknowledge what is not there.
+//!
+//! Sources: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC'20).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use rocksdb::WriteBatch;
+
+use super::Shared;
+use super::engine::{self, Engine};
+use super::hints;
+use super::queue::{Batch, Change, Queue, Write};
+
+/// What the committing thread has done since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Syncs of the log.
+    pub fsyncs: u64,
+    /// Batches written, synced or not.
+    pub batches: u64,
+    /// Writes in them.
+    pub writes: u64,
+    /// Bytes of keys and values in them, with a small allowance for each write.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Tally {
+    fsyncs: AtomicU64,
+    batches: AtomicU64,
+    writes: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    fn note(&self, batch: &Batch) {
+        if batch.writes.is_empty() {
+            return;
+        }
+        self.fsyncs.fetch_add(u64::from(batch.needs_sync), Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(batch.writes.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(batch.size_bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Counters {
+        Counters {
+            fsyncs: self.fsyncs.load(Ordering::Relaxed),
+            batches: self.batches.load(Ordering::Relaxed),
+            writes: self.writes.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Starts the committing thread. It ends when the queue is closed and empty, or the disk is full.
+pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("group-commit".to_owned()).spawn(move || {
+        let _guard = AbortOnPanic;
+        while let Some(batch) = shared.queue.take_batch() {
+            commit(&shared, batch);
+        }
+    })
+}
+
+/// Without the committing thread every writer would wait for ever.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the committing thread panicked, the process aborts");
+            std::process::abort();
+        }
+    }
+}
+
+/// Takes one batch to the disk and settles it.
+pub(super) fn commit(shared: &Shared, batch: Batch) {
+    match write(&shared.engine, &batch) {
+        Ok(()) => {
+            shared.tally.note(&batch);
+            shared.queue.synced(&batch);
+            batch.writes.iter().for_each(|write| settle_durable(shared, write));
+            Queue::announce(batch);
+        }
+        Err(error) if engine::is_disk_full(&error) => {
+            tracing::error!(%error, "the disk is full, the store takes no more writes until a restart");
+            let given_up = shared.queue.give_up(batch);
+            given_up.writes.iter().for_each(|write| settle_given_up(shared, write));
+            Queue::renounce(given_up);
+        }
+        Err(error) => {
+            tracing::error!(%error, "a log write or its sync failed, the process aborts");
+            std::process::abort();
+        }
+    }
+}
+
+/// Writes the batch. With `needs_sync`, returns only after the sync.
+fn write(engine: &Engine, batch: &Batch) -> Result<(), rocksdb::Error> {
+    if batch.writes.is_empty() {
+        return Ok(());
+    }
+    let mut changes = WriteBatch::with_capacity_bytes(batch.size_bytes);
+    for write in &batch.writes {
+        match &write.change {
+            Change::Record { key, value: Some(value) } => changes.put(key.as_bytes(), value),
+            Change::Record { key, value: None } => changes.delete(key.as_bytes()),
+            Change::Hint { target, seq, value } => changes.put_cf(engine.hints(), hints::entry_key(*target, *seq), value),
+            Change::HintGone { target, seq } => changes.delete_cf(engine.hints(), hints::entry_key(*target, *seq)),
+            Change::Node { value, .. } => changes.put_cf(engine.meta(), engine::NODE_KEY, value),
+            Change::Peer { node, value } => changes.put_cf(engine.meta(), engine::peer_key(*node), value),
+        }
+    }
+    engine.write(changes, batch.needs_sync)
+}
+
+fn settle_durable(shared: &Shared, write: &Write) {
+    match &write.change {
+        Change::Record { key, .. } => shared.overlay.settle(key, write.seq),
+        Change::HintGone { target, seq } => shared.hints.forget(*target, *seq),
+        Change::Node { epochs_reserved, .. } => shared.node.reserved(*epochs_reserved),
+        Change::Hint { .. } | Change::Peer { .. } => {}
+    }
+}
+
+fn settle_given_up(shared: &Shared, write: &Write) {
+    match &write.change {
+        Change::Record { key, .. } => shared.overlay.settle(key, write.seq),
+        Change::Hint { target, seq, .. } => shared.hints.forget(*target, *seq),
+        Change::HintGone { .. } | Change::Node { .. } | Change::Peer { .. } => {}
+    }
+}

@@ -1,0 +1,374 @@
+//! The store: one atomic record per key on RocksDB, durable before it is acknowledged or shown.
+//!
+//! **Promise.**
+//! - A [`Commit`] resolves well only after the write it speaks of is synced; a write that resolved so survives every crash
+//!   (D1, D3, D5 of the protocol).
+//! - A read shows only what is synced (D4), whatever is on its way.
+//! - A data directory opens for its own node, whole, or not at all; it never silently starts empty or shortened.
+//!
+//! **Who takes part.** Callers on any thread; one committing thread; RocksDB's background threads. This module alone names
+//! RocksDB.
+//!
+//! ```text
+//!  update ── key's stripe ──> latest record: on its way, else durable
+//!                │            the transition, on a copy
+//!                └─ queue ──> committing thread ──> log + sync ──> memtable ──> commits resolve
+//!  read ───────────────────────────────────────────────────────────> RocksDB
+//! ```
+//!
+//! **Rules.**
+//! - *Upon an update*: under the key's stripe lock, the transition sees the latest applied state, durable or not; what it
+//!   changes is queued under the same lock, so the log has the order in which transitions were applied.
+//! - *Upon an update that changes nothing*: it is durable when the key's last write is; an acknowledgement never speaks of a
+//!   state that could still be lost.
+//! - *Upon an update beyond a limit, on a full disk or after closing*: refused, without effect.
+//! - *Upon closing*: everything queued is synced, then the clean-stop mark. Dropping a store without closing it also writes
+//!   what is queued but leaves the mark off.
+//!
+//! **Invariants.**
+//! - For every key with a write on its way, the overlay holds the last one; for every other key, RocksDB is the latest.
+//! - An absent record and the default record are the same thing, and stored as the former.
+//! - Locks are taken in this order: a stripe; the node record, peers or hints; the queue.
+//!
+//! **Deliberately missing.** Snapshots across keys, transactions, expiry: one key's record is the unit of everything.
+
+mod commit;
+mod directory;
+mod engine;
+mod error;
+mod hints;
+mod identity;
+mod key;
+mod node_record;
+mod open_error;
+mod options;
+mod overlay;
+mod peers;
+mod queue;
+mod record;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quorate_protocol::hlc::Hlc;
+use quorate_protocol::{BootId, KeyEpoch, KeyRecord};
+use quorate_ring::{NodeId, PartitionId};
+
+pub use commit::Counters;
+pub use directory::{Expected, Init};
+pub use error::StoreError;
+pub use hints::HintStats;
+pub use identity::{IdentityError, Nonce};
+pub use key::StorageKey;
+pub use open_error::{Fact, OpenError};
+pub use options::StoreOptions;
+pub use peers::{PEERS_MAX, PeerError, PeerRefused};
+pub use queue::{Commit, Durability, Pending};
+pub use record::RecordError;
+pub use scan::{Page, PageLimit, ScanRange};
+
+/// What a store found and did when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The boot id of this process: durable, and one higher than the last.
+    pub boot: BootId,
+    /// The directory's random name.
+    pub nonce: Nonce,
+    /// Whether the process before closed its store; true for a new directory.
+    pub clean: bool,
+    /// No run of dots of a lower key epoch may be continued.
+    pub epoch_floor: KeyEpoch,
+    /// Stamps of the node's clock up to this one may have been given out.
+    pub hlc: Hlc,
+}
+
+/// An open data directory. Shared by reference between threads; all its calls but [`Store::open`], [`Store::close`] and the
+/// scans are short enough for threads that run async tasks.
+pub struct Store {
+    committer: Mutex<Option<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    /// Released last.
+    _lock: File,
+}
+
+/// What callers and the committing thread share.
+struct Shared {
+    engine: engine::Engine,
+    queue: queue::Queue,
+    overlay: overlay::Overlay,
+    node: node_record::NodeLedger,
+    peers: peers::Peers,
+    hints: hints::Hints,
+    tally: commit::Tally,
+}
+
+impl Store {
+    /// Opens the data directory of the node that `expected` describes, counts the start, and begins to commit.
+    ///
+    /// Takes time that grows with the log left by a crash and with the number of hints. Returns after the new boot id is
+    /// synced.
+    ///
+    /// # Errors
+    /// Every way in which the directory is not this node's own whole data; nothing in it was changed, except that an
+    /// interrupted `Init::Fresh` may leave parts that the next one removes.
+    pub fn open(directory: &Path, expected: &Expected, init: Init, options: &StoreOptions) -> Result<(Self, Opened), OpenError> {
+        let (store, opened) = Self::prepare(directory, expected, init, options)?;
+        store.begin().map_err(|source| OpenError::Io { action: "start a thread for", path: directory.to_owned(), source })?;
+        Ok((store, opened))
+    }
+
+    /// Opens the directory without committing yet.
+    fn prepare(directory: &Path, expected: &Expected, init: Init, options: &StoreOptions) -> Result<(Self, Opened), OpenError> {
+        let damaged = |error| directory::engine_failed(directory, error);
+        let unreadable = |entry| OpenError::EntryDamaged { directory: directory.to_owned(), entry };
+        let directory::Directory { lock, nonce, engine, last } = directory::open(directory, expected, init, options)?;
+        let peers = peers::Peers::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of peers"))?;
+        let hints = hints::Hints::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of hints"))?;
+        let (node, record) = node_record::NodeLedger::start(&last, &engine).map_err(damaged)?;
+        let opened =
+            Opened { boot: record.boot, nonce, clean: last.clean_shutdown, epoch_floor: record.epoch_floor, hlc: record.hlc };
+        let (queue, overlay) = (queue::Queue::new(options), overlay::Overlay::new());
+        let shared = Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default() });
+        let store = Self { committer: Mutex::default(), shared, directory: directory.to_owned(), _lock: lock };
+        Ok((store, opened))
+    }
+
+    /// Starts the committing thread.
+    fn begin(&self) -> io::Result<()> {
+        *self.committer.lock() = Some(commit::start(Arc::clone(&self.shared))?);
+        Ok(())
+    }
+
+    /// The durable record of a key; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Engine` if RocksDB cannot read, `DamagedRecord` if the bytes are no record.
+    pub fn read(&self, key: &StorageKey) -> Result<Option<KeyRecord>, StoreError> {
+        let stored = self.shared.engine.record(key.as_bytes())?;
+        Ok(stored.map(|bytes| record::decode(&bytes)).transpose()?)
+    }
+
+    /// Applies `transition` to the key's latest record and queues what it changed. Other updates of the key wait meanwhile, so
+    /// the transition must be pure and short, and must not call this store except for [`Store::next_key_epoch`].
+    ///
+    /// Returns what the transition returned, and the moment from which the record it left behind is durable.
+    ///
+    /// # Errors
+    /// `Overloaded`, `DiskFull`, `Closed`: the change was dropped without effect. `Engine`, `DamagedRecord`: the transition was
+    /// not called.
+    pub fn update<T>(
+        &self,
+        key: &StorageKey,
+        durability: Durability,
+        transition: impl FnOnce(&mut KeyRecord) -> T,
+    ) -> Result<(T, Commit), StoreError> {
+        let Shared { engine, queue, overlay, .. } = &*self.shared;
+        queue.admit()?;
+        let mut stripe = overlay.lock(key);
+        let on_its_way = stripe.get(key);
+        let durable = match on_its_way {
+            None => engine.record(key.as_bytes())?,
+            Some(_) => None,
+        };
+        let before = match on_its_way {
+            None => durable.as_deref(),
+            Some(latest) => latest.value.as_deref(),
+        };
+        let mut record = before.map(record::decode).transpose()?.unwrap_or_default();
+        let result = transition(&mut record);
+        let after = (record != KeyRecord::default()).then(|| record::encode(&record));
+        if after.as_deref() == before {
+            let commit = match (on_its_way, durability) {
+                (Some(latest), Durability::Synced) => queue.after(latest.seq)?,
+                (Some(_), Durability::Buffered) | (None, _) => Commit::durable(),
+            };
+            return Ok((result, commit));
+        }
+        let value = after.map(Bytes::from);
+        let (seq, commit) = queue.push(queue::Change::Record { key: key.clone(), value: value.clone() }, durability)?;
+        stripe.insert(key.clone(), overlay::Latest { seq, value });
+        Ok((result, commit))
+    }
+
+    /// A key epoch that this node has never used. Never blocks: epochs are reserved in blocks, ahead of need.
+    ///
+    /// # Errors
+    /// `Overloaded` if a whole block was used up within one sync, `DiskFull`, `Closed`.
+    pub fn next_key_epoch(&self) -> Result<KeyEpoch, StoreError> {
+        self.shared.node.next_epoch(&self.shared.queue)
+    }
+
+    /// Makes sure that after any crash the node's clock resumes above `bound`. Never lowers the bound.
+    ///
+    /// # Errors
+    /// `Overloaded`, `DiskFull`, `Closed`: the bound is what it was.
+    pub fn reserve_hlc(&self, bound: Hlc) -> Result<Commit, StoreError> {
+        self.shared.node.reserve_hlc(bound, &self.shared.queue)
+    }
+
+    /// Accepts a peer that comes with a nonce and a boot id. It may be trusted once the commit has resolved.
+    ///
+    /// # Errors
+    /// `Refused` if the peer was known under another nonce or a higher boot, or too many are known; `Store` if it could not be
+    /// remembered. Nothing was changed.
+    pub fn remember_peer(&self, node: NodeId, nonce: Nonce, boot: BootId) -> Result<Commit, PeerError> {
+        self.shared.peers.meet(node, nonce, boot, &self.shared.queue)
+    }
+
+    /// Keeps a hint for `target`. How many there may be is the caller's to decide, see [`Store::hint_stats`].
+    ///
+    /// # Errors
+    /// `Overloaded`, `DiskFull`, `Closed`: it is not kept.
+    ///
+    /// # Panics
+    /// If the hint has 4 GiB or more.
+    pub fn put_hint(&self, target: NodeId, hint: Bytes) -> Result<Commit, StoreError> {
+        self.shared.hints.put(target, hint, &self.shared.queue)
+    }
+
+    /// The oldest durable hints for `target` with sequence numbers above `after`, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// `Engine` if RocksDB cannot read.
+    pub fn hints(&self, target: NodeId, after: u64, limit: usize) -> Result<Vec<(u64, Bytes)>, StoreError> {
+        hints::page(&self.shared.engine, target, after, limit)
+    }
+
+    /// Removes hints that were delivered. Takes effect with the next batch; a crash may undo it.
+    ///
+    /// # Errors
+    /// `Overloaded`, `DiskFull`, `Closed`: those from the first refused one on are still there.
+    pub fn remove_hints(&self, target: NodeId, seqs: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
+        seqs.into_iter().try_for_each(|seq| {
+            let change = queue::Change::HintGone { target, seq };
+            self.shared.queue.push(change, Durability::Buffered).map(|_queued| ())
+        })
+    }
+
+    /// What is kept for `target`, including hints on their way to the disk.
+    #[must_use]
+    pub fn hint_stats(&self, target: NodeId) -> HintStats {
+        self.shared.hints.stats(target)
+    }
+
+    /// What is kept for every node that anything is kept for.
+    #[must_use]
+    pub fn all_hint_stats(&self) -> BTreeMap<NodeId, HintStats> {
+        self.shared.hints.all_stats()
+    }
+
+    /// Keys of a bucket's part in a partition, one page. Durable state only; runs as long as the page is large.
+    ///
+    /// # Errors
+    /// `Engine` if RocksDB cannot read.
+    pub fn scan_keys(&self, range: &ScanRange<'_>, limit: PageLimit) -> Result<Page<Bytes>, StoreError> {
+        scan::page(&self.shared.engine, range, limit, scan::key_only)
+    }
+
+    /// Keys and records of a bucket's part in a partition, one page. Durable state only; runs as long as the page is large.
+    ///
+    /// # Errors
+    /// `Engine` if RocksDB cannot read, `DamagedRecord` if one on the page is no record.
+    pub fn scan_records(&self, range: &ScanRange<'_>, limit: PageLimit) -> Result<Page<(Bytes, KeyRecord)>, StoreError> {
+        scan::page(&self.shared.engine, range, limit, scan::with_record)
+    }
+
+    /// Number of durable keys in a partition. Visits all of them: not for threads that run async tasks.
+    ///
+    /// # Errors
+    /// `Engine` if RocksDB cannot read.
+    pub fn partition_count(&self, partition: PartitionId) -> Result<u64, StoreError> {
+        scan::count(&self.shared.engine, partition)
+    }
+
+    /// Whether writes are taken: false for ever once the disk was found full, and once the store is closed.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.shared.queue.admit().is_ok()
+    }
+
+    /// What is queued or being synced.
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        self.shared.queue.pending()
+    }
+
+    /// What was committed since the store was opened.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.tally.read()
+    }
+
+    /// RocksDB's measures by name: keys (estimated), bytes of live tables, of memtables, of the block cache and of compactions
+    /// that are due, background errors, and whether writes are stopped.
+    #[must_use]
+    pub fn properties(&self) -> Vec<(&'static str, u64)> {
+        self.shared.engine.properties()
+    }
+
+    /// Flushes and compacts everything, for measurements. Takes long.
+    ///
+    /// # Errors
+    /// `Engine` if RocksDB fails.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        Ok(self.shared.engine.compact()?)
+    }
+
+    /// Bytes of all files of the database, logs included.
+    ///
+    /// # Errors
+    /// Whatever the system says about the directory.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        let files = fs::read_dir(directory::database_path(&self.directory))?;
+        files.map(|file| file_bytes(&file?)).sum()
+    }
+
+    /// Takes no more writes, syncs everything queued, and marks the stop as clean. Reads go on. A second call does nothing.
+    ///
+    /// # Errors
+    /// `DiskFull` if the disk is or was full, `Engine` if the mark could not be written: the next start then takes the stop for
+    /// a crash, which is safe.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let mut committer = self.committer.lock();
+        let Some(thread) = committer.take() else { return Ok(()) };
+        self.shared.queue.close();
+        let mark = self.shared.node.stop();
+        thread.join().expect("the committing thread aborts the process rather than panic");
+        if let Err(StoreError::DiskFull) = self.shared.queue.admit() {
+            return Err(StoreError::DiskFull);
+        }
+        mark.store(&self.shared.engine)?;
+        self.shared.engine.flush()?;
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(thread) = self.committer.get_mut().take() {
+            self.shared.queue.close();
+            thread.join().expect("the committing thread aborts the process rather than panic");
+        }
+        self.shared.engine.quiesce();
+    }
+}
+
+/// A file's length, zero if it was removed since the directory was listed.
+fn file_bytes(entry: &fs::DirEntry) -> io::Result<u64> {
+    match entry.metadata() {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}

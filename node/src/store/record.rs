@@ -1,0 +1,115 @@
+//! The bytes of a record.
+//!
+//! ```text
+//! | format, 1 byte | KeyRecord in postcard |
+//! ```
+//!
+//! **Promise.** The same record always gives the same bytes, so two records are equal exactly if their bytes are. Bytes that
+//! were written once can be read for ever: a new layout gets a new format number beside the old one.
+
+use quorate_protocol::KeyRecord;
+
+/// The only format so far.
+const FORMAT: u8 = 1;
+
+/// Room for a small value with its version, so that encoding it allocates once.
+const TYPICAL_BYTES: usize = 320;
+
+/// Stored bytes that are no record. Nothing was changed by finding out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// There are no bytes at all.
+    #[error("the record is empty")]
+    Empty,
+    /// A later version of the software wrote it, or the first byte is damaged.
+    #[error("the record has format {found}, this version reads format {FORMAT}")]
+    UnknownFormat {
+        /// The first byte.
+        found: u8,
+    },
+    /// The body does not decode.
+    #[error("the record does not decode")]
+    Malformed {
+        /// What the decoder found.
+        #[source]
+        source: postcard::Error,
+    },
+    /// The body decodes and bytes are left.
+    #[error("the record has {count} bytes too many")]
+    Trailing {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// The record's bytes.
+pub(super) fn encode(record: &KeyRecord) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(TYPICAL_BYTES);
+    bytes.push(FORMAT);
+    postcard::to_extend(record, bytes).expect("a record holds no sequence of unknown length")
+}
+
+/// The record that [`encode`] made `bytes` from.
+pub(super) fn decode(bytes: &[u8]) -> Result<KeyRecord, RecordError> {
+    let (format, body) = bytes.split_first().ok_or(RecordError::Empty)?;
+    if *format != FORMAT {
+        return Err(RecordError::UnknownFormat { found: *format });
+    }
+    let (record, rest) = postcard::take_from_bytes(body).map_err(|source| RecordError::Malformed { source })?;
+    match rest.len() {
+        0 => Ok(record),
+        count => Err(RecordError::Trailing { count }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quorate_protocol::hlc::Hlc;
+    use quorate_protocol::record::OwnDots;
+    use quorate_protocol::{Actor, Body, ClientId, Context, Dot, KeyEpoch, OpId, Siblings, Version};
+    use quorate_ring::NodeId;
+
+    use super::*;
+
+    fn sample() -> KeyRecord {
+        let dot = |node, n| Dot { actor: Actor::Node { node: NodeId(node), epoch: KeyEpoch(300) }, n };
+        let op = OpId { client: ClientId(0x0102_0304), lane: 2, seq: 9, issued_ms: 1_700_000_000_000 };
+        let value = Version { body: Body::Value(Bytes::from_static(b"kingfisher")), hlc: Hlc(77), op: Some(op) };
+        let tombstone = Version { body: Body::Tombstone, hlc: Hlc(78), op: None };
+        let mut eventual = Siblings::delta(Context::empty().with(dot(1, 1)), dot(1, 2), value);
+        eventual.merge(&Siblings::delta(Context::empty(), dot(2, 5), tombstone));
+        KeyRecord { own: Some(OwnDots { epoch: KeyEpoch(300), n: 2 }), eventual }
+    }
+
+    /// The bytes are on disks. Whoever changes them adds a format and keeps reading this one.
+    #[test]
+    fn the_bytes_of_format_1_are_frozen() {
+        let hex: String = encode(&sample()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN);
+        assert_eq!(decode(&encode(&sample())), Ok(sample()));
+    }
+
+    /// Format; own dots; context: vector, cloud; live: the value with its operation, the tombstone.
+    const GOLDEN: &str = concat!(
+        "01",
+        "01ac0202",
+        "010001ac0202",
+        "010002ac0205",
+        "02",
+        "0001ac0202000a6b696e676669736865724d0184868808020980d095ffbc31",
+        "0002ac0205014e00"
+    );
+
+    #[test]
+    fn whatever_is_cut_off_or_added_is_a_typed_error() {
+        let bytes = encode(&sample());
+        for end in 0..bytes.len() {
+            assert!(decode(&bytes[..end]).is_err(), "the first {end} bytes are no record");
+        }
+        assert_eq!(decode(&[]), Err(RecordError::Empty));
+        assert_eq!(decode(&[9, 0]), Err(RecordError::UnknownFormat { found: 9 }));
+        let longer = [bytes.as_slice(), &[0, 0]].concat();
+        assert_eq!(decode(&longer), Err(RecordError::Trailing { count: 2 }));
+    }
+}
