@@ -109,8 +109,7 @@ async fn check(node: &Node, hello: &Hello) -> Result<(), HelloRefusal> {
 }
 
 async fn serve(node: &Arc<Node>, stream: TcpStream, hello: &Hello) {
-    let mut config = Config::default();
-    config.pending_response_buffer = ANSWERS_MAX;
+    let config = Config { pending_response_buffer: ANSWERS_MAX };
     match (hello.class, hello.from) {
         (Class::Peer | Class::Bulk, Some(from)) => {
             let transport = Faulty::new(framed(stream), node.faults.link(from.node));

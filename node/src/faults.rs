@@ -94,10 +94,10 @@ impl<T: Sink<Out> + Unpin, Out: Unpin> Faulty<T, Out> {
                 continue;
             }
             std::task::ready!(Pin::new(&mut self.inner).poll_ready(cx))?;
-            if let Some((_, message)) = self.held.pop_front() {
-                if !self.link.load().cut {
-                    Pin::new(&mut self.inner).start_send(message)?;
-                }
+            if let Some((_, message)) = self.held.pop_front()
+                && !self.link.load().cut
+            {
+                Pin::new(&mut self.inner).start_send(message)?;
             }
         }
         Poll::Ready(Ok(()))

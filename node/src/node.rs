@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// The properties of a bucket.
-    pub(crate) fn bucket(&self, id: BucketId) -> Result<&BucketProperties, Failure> {
+    pub(crate) fn bucket(&self, id: BucketId) -> Result<&Arc<BucketProperties>, Failure> {
         self.placement.bucket(id).ok_or_else(|| Failure::refused(Reason::UnknownBucket { bucket: id.to_string() }))
     }
 }

@@ -1,6 +1,7 @@
 //! The cluster as this node is configured to see it: ring, buckets, addresses, and one number that sums them up.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use quorate_config::{BucketProperties, Config};
@@ -14,7 +15,7 @@ use quorate_rpc::kv::{BucketInfo, Topology};
 pub(crate) struct Placement {
     me: NodeId,
     ring: ArcSwap<Ring>,
-    buckets: BTreeMap<BucketId, BucketProperties>,
+    buckets: BTreeMap<BucketId, Arc<BucketProperties>>,
     wire: Topology,
     fingerprint: u64,
 }
@@ -44,7 +45,7 @@ impl Placement {
         };
         Ok(Self {
             me: config.node.id,
-            buckets: config.buckets.iter().map(|bucket| (bucket.id, bucket.clone())).collect(),
+            buckets: config.buckets.iter().map(|bucket| (bucket.id, Arc::new(bucket.clone()))).collect(),
             fingerprint: fingerprint(&ring, &wire.buckets),
             ring: ArcSwap::from_pointee(ring),
             wire,
@@ -52,7 +53,7 @@ impl Placement {
     }
 
     /// A bucket's properties.
-    pub(crate) fn bucket(&self, id: BucketId) -> Option<&BucketProperties> {
+    pub(crate) fn bucket(&self, id: BucketId) -> Option<&Arc<BucketProperties>> {
         self.buckets.get(&id)
     }
 

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn homes(n: u64) -> PreferenceList {
-        PreferenceList::new((1..=n).map(NodeId).collect()).expect("distinct nodes")
+        PreferenceList::new((1..=n).map(NodeId).collect::<Vec<_>>()).expect("distinct nodes")
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Machine for Write {
 /// What the operation is about.
 #[derive(Clone)]
 pub(crate) struct Subject {
-    pub(crate) bucket: BucketProperties,
+    pub(crate) bucket: Arc<BucketProperties>,
     pub(crate) key: Bytes,
     pub(crate) strict: bool,
     pub(crate) deadline: Tick,

@@ -18,7 +18,7 @@ use crate::node::Node;
 pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadReply, Failure> {
     let _admitted = node.admit()?;
     check_key(&request.key)?;
-    let bucket = node.bucket(request.bucket)?.clone();
+    let bucket = Arc::clone(node.bucket(request.bucket)?);
     let level = request.level.unwrap_or(bucket.level);
     let seen = request.seen.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
     let begun = node.clock.tick();

@@ -74,12 +74,12 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
 
 fn check(node: &Node, request: &WriteRequest, begun: Tick) -> Result<Checked, Failure> {
     check_key(&request.key)?;
-    if let Body::Value(value) = &request.body {
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(Failure::refused(too_large(Sized::Value, value.len(), VALUE_BYTES_MAX)));
-        }
+    if let Body::Value(value) = &request.body
+        && value.len() > VALUE_BYTES_MAX
+    {
+        return Err(Failure::refused(too_large(Sized::Value, value.len(), VALUE_BYTES_MAX)));
     }
-    let bucket = node.bucket(request.bucket)?.clone();
+    let bucket = Arc::clone(node.bucket(request.bucket)?);
     let level = request.level.unwrap_or(bucket.level);
     let seen = match &request.context {
         WriteContext::Seen(sealed) => Seen::Context(open(node, &bucket, &request.key, sealed)?),

@@ -53,7 +53,7 @@ impl Replicas {
     }
 
     pub(crate) fn homes(&self) -> PreferenceList {
-        PreferenceList::new(self.records.keys().copied().collect()).expect("distinct nodes")
+        PreferenceList::new(self.records.keys().copied().collect::<Vec<_>>()).expect("distinct nodes")
     }
 
     /// Delivers one request; the inputs that come back are returned.

@@ -1,0 +1,130 @@
+//! The bytes of every kind of message, frozen.
+//!
+//! A difference here is a change of the wire. If it only adds at the end, write the new line into `golden/wire.txt`;
+//! otherwise raise `PROTOCOL_VERSION` as well. `QUORATE_WRITE_GOLDEN=1` writes the file anew.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use quorate_protocol::hlc::Hlc;
+use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
+use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
+use quorate_protocol::{
+    Actor, Attempt, Body, BucketId, ClientId, Context, Dot, KeyEpoch, Level, OpId, SealedContext, Siblings, Version,
+};
+use quorate_ring::{NodeId, PartitionId, RingEpoch};
+use quorate_rpc::admin::{Faults, LinkFault};
+use quorate_rpc::kv::{
+    KeyValueRequest, KeyValueResponse, ListRequest, ReadReply, ReadRequest, Sibling, WriteContext, WriteReply, WriteRequest,
+};
+use quorate_rpc::peer::{KeysPage, KeysRequest, PeerRequest, PeerResponse, Pong, ReplicaCall};
+use serde::Serialize;
+
+fn key() -> Bytes {
+    Bytes::from_static(b"cart:7")
+}
+
+fn sealed() -> SealedContext {
+    SealedContext::from_bytes(Bytes::from_static(b"\x01sealed"))
+}
+
+fn dot() -> Dot {
+    Dot { actor: Actor::Node { node: NodeId(2), epoch: KeyEpoch(300) }, n: 7 }
+}
+
+fn op() -> OpId {
+    OpId { client: ClientId(0xfeed), lane: 3, seq: 9, issued_ms: 1_700_000_000_000 }
+}
+
+fn delta() -> Siblings {
+    Siblings::delta(Context::empty(), dot(), Version { body: Body::Value(Bytes::from_static(b"milk")), hlc: Hlc(77), op: Some(op()) })
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        level: Level::Quorum,
+        coordinator: NodeId(1),
+        epoch: RingEpoch(1),
+        needed: 2,
+        replicas: vec![ReplicaReport { status: ReplicaStatus::Answered, micros: 40, stale: true, ..ReplicaReport::not_asked(NodeId(1)) }],
+        versions: 2,
+        micros: 55,
+        hint_only: false,
+    }
+}
+
+fn write_request() -> WriteRequest {
+    WriteRequest {
+        bucket: BucketId(0),
+        key: key(),
+        body: Body::Tombstone,
+        context: WriteContext::Seen(sealed()),
+        level: Some(Level::Counts { r: 2, w: 1 }),
+        op: op(),
+        attempt: Attempt(1),
+        session: None,
+        micros_left: 2_000_000,
+    }
+}
+
+fn failure() -> Failure {
+    let down = ReplicaReport { status: ReplicaStatus::Refused(Refusal::DiskFull), ..ReplicaReport::not_asked(NodeId(3)) };
+    Failure { reason: Reason::Unavailable { needed: 2, answered: 1 }, outcome: Outcome::Unknown, replicas: vec![down] }
+}
+
+fn client_messages(lines: &mut String) {
+    let read = ReadRequest { bucket: BucketId(7), key: key(), level: None, seen: Some(sealed()), micros_left: 5 };
+    line(lines, "read", &KeyValueRequest::Read { request: read });
+    let sibling = Sibling { value: Bytes::from_static(b"milk"), dot: dot(), hlc: Hlc(77), op: Some(op()) };
+    let reply = ReadReply { siblings: vec![sibling], context: sealed(), receipt: receipt() };
+    line(lines, "read reply", &KeyValueResponse::Read(Ok(reply)));
+    line(lines, "write", &KeyValueRequest::Write { request: write_request() });
+    let reply = WriteReply { context: sealed(), session: Some(sealed()), receipt: receipt() };
+    line(lines, "write reply", &KeyValueResponse::Write(Ok(reply)));
+    line(lines, "write failure", &KeyValueResponse::Write(Err(failure())));
+    let list = ListRequest { bucket: BucketId(0), partition: PartitionId(9), after: Some(key()), count_max: 10, level: None, micros_left: 5 };
+    line(lines, "list", &KeyValueRequest::List { request: list });
+    line(lines, "topology", &KeyValueRequest::Topology {});
+    line(lines, "status", &KeyValueRequest::Status {});
+    line(lines, "metrics", &KeyValueRequest::Metrics {});
+}
+
+fn peer_messages(lines: &mut String) {
+    let call = |request| ReplicaCall { bucket: BucketId(0), key: key(), micros_left: 5, request };
+    let read = call(ReplicaRequest::Read { strict: Some(RingEpoch(1)) });
+    let replicate = call(ReplicaRequest::Replicate { strict: None, delta: delta() });
+    line(lines, "replica", &PeerRequest::Replica { calls: vec![read, replicate] });
+    let refused = ReplicaReply::Refused(Refusal::OtherEpoch { here: RingEpoch(4) });
+    let replies = vec![ReplicaReply::State { siblings: delta() }, ReplicaReply::Stored, refused];
+    line(lines, "replica reply", &PeerResponse::Replica(replies));
+    line(lines, "forward", &PeerRequest::Forward { request: write_request() });
+    let keys = KeysRequest { partition: PartitionId(9), bucket: BucketId(0), after: None, count_max: 10 };
+    line(lines, "keys", &PeerRequest::Keys { request: keys });
+    line(lines, "keys reply", &PeerResponse::Keys(Ok(KeysPage { keys: vec![key()], more: true })));
+    line(lines, "ping", &PeerRequest::Ping {});
+    line(lines, "pong", &PeerResponse::Ping(Pong { epoch: RingEpoch(1), hlc: Hlc(77) }));
+}
+
+fn line(lines: &mut String, name: &str, message: &impl Serialize) {
+    let bytes = postcard::to_stdvec(message).expect("a message always encodes");
+    let hex: String = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    writeln!(lines, "{name}: {hex}").expect("writing to a string");
+}
+
+#[test]
+fn the_bytes_of_every_message_are_frozen() {
+    let mut lines = String::new();
+    client_messages(&mut lines);
+    peer_messages(&mut lines);
+    let faults = Faults { links: [(NodeId(2), LinkFault { cut: true, delay_micros: 5 })].into(), skew_ms: -3 };
+    line(&mut lines, "faults", &faults);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");
+    if std::env::var_os("QUORATE_WRITE_GOLDEN").is_some() {
+        std::fs::write(path, &lines).expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(path).expect("the golden file is there");
+    for (now, frozen) in lines.lines().zip(golden.lines()) {
+        assert_eq!(now, frozen);
+    }
+    assert_eq!(lines.lines().count(), golden.lines().count(), "messages without frozen bytes");
+}
