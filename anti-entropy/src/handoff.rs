@@ -214,8 +214,7 @@ mod tests {
 
     use super::*;
 
-    const OPTIONS: HandoffOptions =
-        HandoffOptions { batch_max: 3, backoff_micros_min: 100, backoff_micros_max: 350, age_ms_max: 1_000 };
+    const OPTIONS: HandoffOptions = HandoffOptions { batch_max: 3, backoff_micros_min: 100, backoff_micros_max: 350, age_ms_max: 1_000 };
 
     fn hint(kept_ms: u64, only_copy: bool) -> Hint {
         let key = Bytes::from_static(b"k");

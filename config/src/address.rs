@@ -29,10 +29,7 @@ pub struct ClusterId(String);
 
 /// The text cannot name a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} cannot name a cluster; write 1 to {} letters, digits, dots, hyphens or underscores",
-    ClusterId::BYTES_MAX
-)]
+#[error("{text:?} cannot name a cluster; write 1 to {} letters, digits, dots, hyphens or underscores", ClusterId::BYTES_MAX)]
 pub struct InvalidClusterId {
     /// What was written.
     pub text: String,
@@ -45,10 +42,7 @@ pub struct Secret(String);
 impl Address {
     /// What stands in for an address that could not be read.
     pub(crate) fn stand_in() -> Self {
-        Self {
-            host: String::new(),
-            port: 1,
-        }
+        Self { host: String::new(), port: 1 }
     }
 
     /// The host: a name, an IPv4 address, or an IPv6 address without its brackets.
@@ -74,10 +68,7 @@ impl FromStr for Address {
             Some(ip) => ip.parse::<std::net::Ipv6Addr>().ok().map(|ip| ip.to_string()),
             None => is_host_name(host).then(|| host.to_ascii_lowercase()),
         };
-        Ok(Self {
-            host: host.ok_or_else(invalid)?,
-            port,
-        })
+        Ok(Self { host: host.ok_or_else(invalid)?, port })
     }
 }
 
@@ -127,11 +118,7 @@ impl Secret {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
     }
 }
 
@@ -158,18 +145,7 @@ mod tests {
         }
         assert_eq!("[0:0::1]:7400".parse::<Address>(), "[::1]:7400".parse());
         assert_eq!("N1:7400".parse::<Address>(), "n1:7400".parse());
-        for text in [
-            "",
-            "127.0.0.1",
-            ":7400",
-            "n1:",
-            "n1:65536",
-            "n1:+1",
-            "::1:7400",
-            "[n1]:7400",
-            "n 1:7400",
-            "a..b:1",
-        ] {
+        for text in ["", "127.0.0.1", ":7400", "n1:", "n1:65536", "n1:+1", "::1:7400", "[n1]:7400", "n 1:7400", "a..b:1"] {
             assert!(text.parse::<Address>().is_err(), "{text:?} must be refused");
         }
     }

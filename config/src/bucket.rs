@@ -52,10 +52,7 @@ pub struct BucketName(String);
 
 /// The text cannot name a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} cannot name a bucket; write 1 to {} lower-case letters, digits, hyphens or underscores",
-    BucketName::BYTES_MAX
-)]
+#[error("{text:?} cannot name a bucket; write 1 to {} lower-case letters, digits, hyphens or underscores", BucketName::BYTES_MAX)]
 pub struct InvalidBucketName {
     /// What was written.
     pub text: String,
@@ -131,15 +128,7 @@ impl BucketProperties {
         let inherited = origin == Origin::Default; // then cluster.replicas is checked already
         let checkable = !inherited && nodes > 0 && decoder.sound(&[&path, "cluster.node"]);
         if checkable && usize::from(self.replicas) > nodes {
-            decoder.refuse(
-                origin,
-                Problem::TooManyReplicas {
-                    key: path,
-                    replicas: self.replicas,
-                    nodes,
-                    by_default: false,
-                },
-            );
+            decoder.refuse(origin, Problem::TooManyReplicas { key: path, replicas: self.replicas, nodes, by_default: false });
         }
     }
 
@@ -151,13 +140,7 @@ impl BucketProperties {
         let needed = |access| self.level.needed(access, self.replicas);
         if let Err(error) = needed(Access::Read).and(needed(Access::Write)) {
             let origin = decoder.latest_origin(&[&replicas, &level]);
-            decoder.refuse(
-                origin,
-                Problem::ImpossibleLevel {
-                    bucket: self.name.clone(),
-                    error,
-                },
-            );
+            decoder.refuse(origin, Problem::ImpossibleLevel { bucket: self.name.clone(), error });
         }
     }
 
@@ -171,16 +154,9 @@ impl BucketProperties {
             return;
         }
         let problem = if other.name == self.name {
-            Problem::DuplicateBucket {
-                name: self.name.clone(),
-                first: decoder.origin(&path(first, "name")),
-            }
+            Problem::DuplicateBucket { name: self.name.clone(), first: decoder.origin(&path(first, "name")) }
         } else {
-            Problem::BucketCollision {
-                name: self.name.clone(),
-                other: other.name.clone(),
-                id: self.id,
-            }
+            Problem::BucketCollision { name: self.name.clone(), other: other.name.clone(), id: self.id }
         };
         decoder.refuse(decoder.origin(&name), problem);
     }
@@ -195,28 +171,16 @@ fn names_default(table: &Table) -> bool {
 }
 
 fn undeclared_default() -> Subtable {
-    let name = Item {
-        origin: Origin::Default,
-        written: String::new(),
-        shape: Shape::Text(BucketName::DEFAULT.to_owned()),
-    };
-    let entry = Entry {
-        key: Origin::Default,
-        item: name,
-    };
-    Subtable {
-        origin: Origin::Default,
-        table: Table::from([("name".to_owned(), entry)]),
-    }
+    let name = Item { origin: Origin::Default, written: String::new(), shape: Shape::Text(BucketName::DEFAULT.to_owned()) };
+    let entry = Entry { key: Origin::Default, item: name };
+    Subtable { origin: Origin::Default, table: Table::from([("name".to_owned(), entry)]) }
 }
 
 impl FromStr for BucketName {
     type Err = InvalidBucketName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
+        let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
         if plain && (1..=Self::BYTES_MAX).contains(&text.len()) {
             return Ok(Self(text.to_owned()));
         }

@@ -56,18 +56,8 @@ impl Cluster {
         let nodes = table.subtables("node");
         table.finish();
 
-        let nodes = nodes
-            .into_iter()
-            .enumerate()
-            .map(|(index, subtable)| ClusterNode::read(decoder, index, subtable))
-            .collect();
-        let cluster = Self {
-            id,
-            secret,
-            partitions: power_of_two(decoder, partitions),
-            replicas,
-            nodes,
-        };
+        let nodes = nodes.into_iter().enumerate().map(|(index, subtable)| ClusterNode::read(decoder, index, subtable)).collect();
+        let cluster = Self { id, secret, partitions: power_of_two(decoder, partitions), replicas, nodes };
         cluster.check_nodes(decoder, origin);
         cluster.check_distinct(decoder);
         cluster
@@ -85,12 +75,7 @@ impl Cluster {
             let written = decoder.origin("cluster.replicas");
             let by_default = written == Origin::Default;
             let (key, replicas, nodes) = ("cluster.replicas".to_owned(), self.replicas, self.nodes.len());
-            let problem = Problem::TooManyReplicas {
-                key,
-                replicas,
-                nodes,
-                by_default,
-            };
+            let problem = Problem::TooManyReplicas { key, replicas, nodes, by_default };
             decoder.refuse(if by_default { cluster } else { written }, problem);
         }
     }
@@ -108,10 +93,7 @@ impl Cluster {
             if let Some((first, owner)) = earlier().find(|(_, other)| other.address == node.address)
                 && decoder.sound(&[&address, &ClusterNode::path(first, "address")])
             {
-                let problem = Problem::DuplicateAddress {
-                    address: node.address.clone(),
-                    owner: owner.id,
-                };
+                let problem = Problem::DuplicateAddress { address: node.address.clone(), owner: owner.id };
                 decoder.refuse(decoder.origin(&address), problem);
             }
         }

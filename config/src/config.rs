@@ -77,10 +77,7 @@ impl Config {
             cluster,
             effective: Vec::new(),
         };
-        Ok(Self {
-            effective: decoder.finish()?,
-            ..config
-        })
+        Ok(Self { effective: decoder.finish()?, ..config })
     }
 
     /// The bucket called `name`, if it is declared or is `default`.
@@ -96,20 +93,8 @@ impl Config {
     /// What the ring of the first epoch is made of.
     pub fn ring_spec(&self) -> RingSpec {
         const FIRST: RingEpoch = RingEpoch(1);
-        let members = self
-            .cluster
-            .nodes
-            .iter()
-            .map(|node| Member {
-                id: node.id,
-                zone: node.zone.clone(),
-            })
-            .collect();
-        RingSpec {
-            epoch: FIRST,
-            partitions: self.cluster.partitions,
-            members,
-        }
+        let members = self.cluster.nodes.iter().map(|node| Member { id: node.id, zone: node.zone.clone() }).collect();
+        RingSpec { epoch: FIRST, partitions: self.cluster.partitions, members }
     }
 
     /// The numbers of replicas that buckets have; the ring needs a table of preference lists for each.

@@ -42,10 +42,7 @@ impl Coordination {
         let mut table = decoder.table("coordination", "[coordination]", subtable);
         let coordination = Self {
             hedge_after: table.key("hedge_after").within(SHORTEST, LONGEST).or(default.hedge_after),
-            background_repair_chance: table
-                .key("background_repair_chance")
-                .within(0.0, 1.0)
-                .or(default.background_repair_chance),
+            background_repair_chance: table.key("background_repair_chance").within(0.0, 1.0).or(default.background_repair_chance),
             hint_after: table.key("hint_after").within(SHORTEST, LONGEST).or(default.hint_after),
             deadline_max: table.key("deadline_max").within(SHORTEST, LONGEST).or(default.deadline_max),
         };

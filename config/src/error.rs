@@ -229,20 +229,14 @@ impl Found {
             Shape::Date => "date",
             Shape::List(_) => return Self { kind: "list", value: None },
             Shape::Table(_) => {
-                return Self {
-                    kind: "table",
-                    value: None,
-                };
+                return Self { kind: "table", value: None };
             }
         };
         let value = match &item.shape {
             Shape::Text(text) => format!("{text:?}"),
             _ => item.written.clone(),
         };
-        Self {
-            kind,
-            value: shown.then_some(value),
-        }
+        Self { kind, value: shown.then_some(value) }
     }
 }
 
@@ -267,9 +261,7 @@ impl Problem {
             Self::MalformedOverride => {
                 format!("write --set section.key=value, or {ENVIRONMENT_PREFIX}SECTION__KEY=value in the environment")
             }
-            Self::UnknownKey {
-                suggestion, table, valid, ..
-            } => unknown_key_help(suggestion.as_deref(), table, valid),
+            Self::UnknownKey { suggestion, table, valid, .. } => unknown_key_help(suggestion.as_deref(), table, valid),
             Self::Missing { expected, .. } | Self::BadValue { expected, .. } => format!("write {expected}"),
             Self::OutOfRange { least, most, .. } => format!("write a value from {least} to {most}"),
             Self::NotPowerOfTwo { partitions } => {
@@ -323,10 +315,7 @@ impl ConfigErrors {
     /// Sorts `errors`, which are at least one, by place.
     pub(crate) fn new(mut errors: Vec<ConfigError>, file: Option<SourceFile>) -> Self {
         errors.sort_by_key(|error| error.origin.rank());
-        let file = file.map(|file| SourceFile {
-            text: file.masked(),
-            ..file
-        });
+        let file = file.map(|file| SourceFile { text: file.masked(), ..file });
         Self { errors, file }
     }
 

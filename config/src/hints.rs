@@ -48,32 +48,16 @@ impl Hints {
         let mut table = decoder.table("hints", "[hints]", subtable);
         let hints = Self {
             per_peer_max: table.key("per_peer_max").within(1, 1_000_000_000).or(default.per_peer_max),
-            per_peer_bytes_max: table
-                .key("per_peer_bytes_max")
-                .within(ByteSize::mib(1), ByteSize::tib(16))
-                .or(default.per_peer_bytes_max),
-            age_max: table
-                .key("age_max")
-                .within(Duration::from_secs(1), 30 * 24 * HOUR)
-                .or(default.age_max),
+            per_peer_bytes_max: table.key("per_peer_bytes_max").within(ByteSize::mib(1), ByteSize::tib(16)).or(default.per_peer_bytes_max),
+            age_max: table.key("age_max").within(Duration::from_secs(1), 30 * 24 * HOUR).or(default.age_max),
             replay_batch: table.key("replay_batch").within(1, 10_000).or(default.replay_batch),
-            replay_backoff_min: table
-                .key("replay_backoff_min")
-                .within(MILLISECOND, HOUR)
-                .or(default.replay_backoff_min),
-            replay_backoff_max: table
-                .key("replay_backoff_max")
-                .within(MILLISECOND, HOUR)
-                .or(default.replay_backoff_max),
+            replay_backoff_min: table.key("replay_backoff_min").within(MILLISECOND, HOUR).or(default.replay_backoff_min),
+            replay_backoff_max: table.key("replay_backoff_max").within(MILLISECOND, HOUR).or(default.replay_backoff_max),
         };
         table.finish();
         let (min, max) = (&hints.replay_backoff_min, &hints.replay_backoff_max);
         decoder.ordered(("hints.replay_backoff_min", min), ("hints.replay_backoff_max", max), false);
-        decoder.ordered(
-            ("hints.replay_batch", &hints.replay_batch),
-            ("hints.per_peer_max", &hints.per_peer_max),
-            false,
-        );
+        decoder.ordered(("hints.replay_batch", &hints.replay_batch), ("hints.per_peer_max", &hints.per_peer_max), false);
         hints
     }
 }

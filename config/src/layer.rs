@@ -68,11 +68,7 @@ pub(crate) enum Shape {
 /// Merges all sources into one tree. Errors go to `errors`; what they concern is left out.
 pub(crate) fn merge_sources(sources: &Sources, errors: &mut Vec<ConfigError>) -> Table {
     let mut root = sources.file.as_ref().map_or_else(Table::new, |file| read_file(file, errors));
-    let mut env: Vec<_> = sources
-        .env
-        .iter()
-        .filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX))
-        .collect();
+    let mut env: Vec<_> = sources.env.iter().filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
     env.sort();
     for (name, value) in env {
         let path: Vec<String> = name[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
@@ -80,18 +76,13 @@ pub(crate) fn merge_sources(sources: &Sources, errors: &mut Vec<ConfigError>) ->
         override_key(&mut root, &path, value, origin, errors);
     }
     for argument in &sources.set {
-        let end = argument
-            .find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c))
-            .unwrap_or(argument.len());
+        let end = argument.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).unwrap_or(argument.len());
         let (key, rest) = argument.split_at(end);
         let origin = Origin::Set { key: key.to_owned() };
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         match rest.trim_start().strip_prefix('=') {
             Some(value) => override_key(&mut root, &path, value.trim(), origin, errors),
-            None => errors.push(ConfigError {
-                origin,
-                problem: Problem::MalformedOverride,
-            }),
+            None => errors.push(ConfigError { origin, problem: Problem::MalformedOverride }),
         }
     }
     root
@@ -105,31 +96,21 @@ fn read_file(file: &SourceFile, errors: &mut Vec<ConfigError>) -> Table {
     for mut error in broken {
         error.set_input(None); // its own rendering would quote the text, secrets included
         let origin = Origin::File(file.place(error.span().unwrap_or(0..0)));
-        errors.push(ConfigError {
-            origin,
-            problem: Problem::Syntax { error },
-        });
+        errors.push(ConfigError { origin, problem: Problem::Syntax { error } });
     }
     Table::new()
 }
 
 fn override_key(root: &mut Table, path: &[String], value: &str, origin: Origin, errors: &mut Vec<ConfigError>) {
     if path.iter().any(String::is_empty) {
-        errors.push(ConfigError {
-            origin,
-            problem: Problem::MalformedOverride,
-        });
+        errors.push(ConfigError { origin, problem: Problem::MalformedOverride });
         return;
     }
     let shape = match DeValue::parse(value) {
         Ok(parsed) => shape(parsed.get_ref(), value, &|_| origin.clone()),
         Err(_not_toml) => Shape::Text(value.to_owned()),
     };
-    let leaf = Item {
-        origin: origin.clone(),
-        written: value.to_owned(),
-        shape,
-    };
+    let leaf = Item { origin: origin.clone(), written: value.to_owned(), shape };
     let nested = path.iter().rev().fold(leaf, |item, key| Item {
         origin: origin.clone(),
         written: String::new(),
@@ -146,13 +127,7 @@ fn merge(base: &mut Table, over: Table) {
         match (base.get_mut(&key).map(|below| &mut below.item.shape), entry.item.shape) {
             (Some(Shape::Table(below)), Shape::Table(above)) => merge(below, above),
             (_, shape) => {
-                base.insert(
-                    key,
-                    Entry {
-                        key: entry.key,
-                        item: Item { shape, ..entry.item },
-                    },
-                );
+                base.insert(key, Entry { key: entry.key, item: Item { shape, ..entry.item } });
             }
         }
     }
@@ -161,14 +136,8 @@ fn merge(base: &mut Table, over: Table) {
 type OriginOf<'a> = &'a dyn Fn(std::ops::Range<usize>) -> Origin;
 
 fn table(parsed: &DeTable<'_>, text: &str, origin: OriginOf<'_>) -> Table {
-    let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Entry {
-        key: origin(key.span()),
-        item: item(value, text, origin),
-    };
-    parsed
-        .iter()
-        .map(|(key, value)| (key.get_ref().to_string(), entry((key, value))))
-        .collect()
+    let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Entry { key: origin(key.span()), item: item(value, text, origin) };
+    parsed.iter().map(|(key, value)| (key.get_ref().to_string(), entry((key, value)))).collect()
 }
 
 fn item(value: &Spanned<DeValue<'_>>, text: &str, origin: OriginOf<'_>) -> Item {
@@ -179,11 +148,7 @@ fn item(value: &Spanned<DeValue<'_>>, text: &str, origin: OriginOf<'_>) -> Item 
             text.get(value.span()).unwrap_or_default().to_owned()
         }
     };
-    Item {
-        origin: origin(value.span()),
-        written,
-        shape,
-    }
+    Item { origin: origin(value.span()), written, shape }
 }
 
 fn shape(value: &DeValue<'_>, text: &str, origin: OriginOf<'_>) -> Shape {
@@ -215,10 +180,7 @@ mod tests {
 
     fn merged(file: &str, env: &[(&str, &str)], set: &[&str]) -> (Table, Vec<ConfigError>) {
         let sources = Sources {
-            file: Some(SourceFile {
-                path: "q.toml".into(),
-                text: file.to_owned(),
-            }),
+            file: Some(SourceFile { path: "q.toml".into(), text: file.to_owned() }),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             set: set.iter().map(|argument| (*argument).to_owned()).collect(),
         };
@@ -228,29 +190,20 @@ mod tests {
     }
 
     fn leaf<'t>(table: &'t Table, section: &str, key: &str) -> &'t Item {
-        let Shape::Table(section) = &table[section].item.shape else {
-            panic!("{section} is a table")
-        };
+        let Shape::Table(section) = &table[section].item.shape else { panic!("{section} is a table") };
         &section[key].item
     }
 
     #[test]
     fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
         let file = "[peer]\nqueue_max = 1\nbatch_max = 1\nconnect_timeout = '1s'\n";
-        let env = [
-            ("QUORATE__PEER__QUEUE_MAX", "2"),
-            ("QUORATE__PEER__BATCH_MAX", "2"),
-            ("QUORATE_CLUSTER", "ignored"),
-        ];
+        let env = [("QUORATE__PEER__QUEUE_MAX", "2"), ("QUORATE__PEER__BATCH_MAX", "2"), ("QUORATE_CLUSTER", "ignored")];
         let (table, errors) = merged(file, &env, &["peer.queue_max=3"]);
         assert!(errors.is_empty(), "{errors:?}");
         assert!(matches!(leaf(&table, "peer", "queue_max").shape, Shape::Integer(Some(3))));
         assert!(matches!(leaf(&table, "peer", "batch_max").shape, Shape::Integer(Some(2))));
         assert_eq!(leaf(&table, "peer", "connect_timeout").origin.to_string(), "q.toml:4:19");
-        assert_eq!(
-            leaf(&table, "peer", "batch_max").origin.to_string(),
-            "environment variable QUORATE__PEER__BATCH_MAX"
-        );
+        assert_eq!(leaf(&table, "peer", "batch_max").origin.to_string(), "environment variable QUORATE__PEER__BATCH_MAX");
         assert!(!table.contains_key("_cluster") && table.len() == 1);
     }
 
@@ -266,11 +219,7 @@ mod tests {
 
     #[test]
     fn malformed_overrides_are_errors() {
-        let (table, errors) = merged(
-            "",
-            &[("QUORATE__PEER__", "1")],
-            &["peer.queue_max", "=1", "a..b=1", "cluster.secret:hush=1"],
-        );
+        let (table, errors) = merged("", &[("QUORATE__PEER__", "1")], &["peer.queue_max", "=1", "a..b=1", "cluster.secret:hush=1"]);
         assert_eq!(errors.len(), 5, "{errors:?}");
         assert!(!format!("{errors:?}").contains("hush"));
         assert!(table.is_empty());

@@ -34,10 +34,7 @@ pub struct InvalidLogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info,tarpc=warn".to_owned(),
-        }
+        Self { format: LogFormat::Text, filter: "info,tarpc=warn".to_owned() }
     }
 }
 
@@ -45,10 +42,7 @@ impl Log {
     pub(crate) fn read(decoder: &mut Decoder, subtable: Subtable) -> Self {
         let default = Self::default();
         let mut table = decoder.table("log", "[log]", subtable);
-        let log = Self {
-            format: table.key("format").or(default.format),
-            filter: table.key("filter").or(default.filter),
-        };
+        let log = Self { format: table.key("format").or(default.format), filter: table.key("filter").or(default.filter) };
         table.finish();
         log
     }

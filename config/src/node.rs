@@ -49,10 +49,7 @@ impl Node {
             data_dir: table.key("data_dir").required(PathBuf::new()),
             metrics_address: table.key("metrics_address").or_unset("no metrics are served"),
             worker_threads: table.key("worker_threads").within(1, 1024).or_unset("one per core"),
-            requests_in_flight_max: table
-                .key("requests_in_flight_max")
-                .within(1, 1_000_000)
-                .or(Self::REQUESTS_IN_FLIGHT_MAX),
+            requests_in_flight_max: table.key("requests_in_flight_max").within(1, 1_000_000).or(Self::REQUESTS_IN_FLIGHT_MAX),
             connections_max: table.key("connections_max").within(1, 1_000_000).or(Self::CONNECTIONS_MAX),
         };
         table.finish();
@@ -63,12 +60,7 @@ impl Node {
     fn check(&self, decoder: &mut Decoder, cluster: &Cluster) {
         check_port(decoder, "node.listen", &self.listen);
         if self.metrics_address.as_ref() == Some(&self.listen) && decoder.sound(&["node.listen"]) {
-            decoder.refuse(
-                decoder.origin("node.metrics_address"),
-                Problem::AddressTaken {
-                    address: self.listen.clone(),
-                },
-            );
+            decoder.refuse(decoder.origin("node.metrics_address"), Problem::AddressTaken { address: self.listen.clone() });
         }
         let members: Vec<NodeId> = cluster.nodes.iter().map(|node| node.id).collect();
         let ids_known = (0..members.len()).all(|index| decoder.sound(&[&format!("cluster.node[{index}].id")]));

@@ -56,26 +56,15 @@ impl SourceFile {
     /// # Errors
     /// [`ReadError`] if the file cannot be read or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ReadError {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            text,
-        })
+        let text = std::fs::read_to_string(path).map_err(|source| ReadError { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), text })
     }
 
     /// The place of the bytes `span` of this file, which may begin at its very end.
     pub(crate) fn place(&self, span: Range<usize>) -> Place {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            path: self.path.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            span,
-        }
+        Place { path: self.path.clone(), line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1, span }
     }
 
     /// The text with the value of every `secret = ..` overwritten by asterisks, byte for byte, so that spans still fit.
@@ -88,11 +77,7 @@ impl SourceFile {
         while let Some(start) = secret_value(rest) {
             let (open, hidden) = rest.split_at(start);
             let multiline = [r#"""""#, "'''"].iter().any(|quotes| hidden.trim_start().starts_with(quotes));
-            let end = if multiline {
-                hidden.len()
-            } else {
-                hidden.find('\n').unwrap_or(hidden.len())
-            };
+            let end = if multiline { hidden.len() } else { hidden.find('\n').unwrap_or(hidden.len()) };
             masked.push_str(open);
             masked.extend(hidden[..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }));
             rest = &hidden[end..];
@@ -114,9 +99,7 @@ fn secret_value(text: &str) -> Option<usize> {
         let behind = &text[at + WORD.len()..];
         let behind_word = behind.trim_start_matches(|c: char| c.is_alphanumeric() || "_-".contains(c)); // a misspelt `secrets` too
         let trimmed = behind_word.trim_start_matches([' ', '\t', '"', '\'']);
-        trimmed
-            .starts_with('=')
-            .then(|| at + WORD.len() + (behind.len() - trimmed.len()) + 1)
+        trimmed.starts_with('=').then(|| at + WORD.len() + (behind.len() - trimmed.len()) + 1)
     })
 }
 
@@ -162,10 +145,7 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> SourceFile {
-        SourceFile {
-            path: "q.toml".into(),
-            text: text.to_owned(),
-        }
+        SourceFile { path: "q.toml".into(), text: text.to_owned() }
     }
 
     #[test]
@@ -187,10 +167,7 @@ mod tests {
     fn masking_hides_secrets_and_keeps_every_offset() {
         let file = file("[cluster]\nsecret = \"hüsh\"\nsecrets = 'a'\nid = \"a\" # the secret is above\nx = {\"secret\"='no'}\n");
         let masked = file.masked();
-        assert_eq!(
-            masked,
-            "[cluster]\nsecret =********\nsecrets =****\nid = \"a\" # the secret is above\nx = {\"secret\"=*****\n"
-        );
+        assert_eq!(masked, "[cluster]\nsecret =********\nsecrets =****\nid = \"a\" # the secret is above\nx = {\"secret\"=*****\n");
         assert_eq!(masked.len(), file.text.len());
         let long = self::file("secret = \"\"\"one\ntwo\"\"\"\nid = 1\n").masked();
         assert!(!long.contains("two"), "{long}");

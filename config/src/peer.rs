@@ -51,14 +51,8 @@ impl Peer {
         let mut table = decoder.table("peer", "[peer]", subtable);
         let peer = Self {
             connect_timeout: table.key("connect_timeout").within(SHORTEST, LONGEST).or(default.connect_timeout),
-            heartbeat_interval: table
-                .key("heartbeat_interval")
-                .within(SHORTEST, LONGEST)
-                .or(default.heartbeat_interval),
-            heartbeat_timeout: table
-                .key("heartbeat_timeout")
-                .within(SHORTEST, LONGEST)
-                .or(default.heartbeat_timeout),
+            heartbeat_interval: table.key("heartbeat_interval").within(SHORTEST, LONGEST).or(default.heartbeat_interval),
+            heartbeat_timeout: table.key("heartbeat_timeout").within(SHORTEST, LONGEST).or(default.heartbeat_timeout),
             reconnect_min: table.key("reconnect_min").within(SHORTEST, LONGEST).or(default.reconnect_min),
             reconnect_max: table.key("reconnect_max").within(SHORTEST, LONGEST).or(default.reconnect_max),
             queue_max: table.key("queue_max").within(1, 1_000_000).or(default.queue_max),
@@ -67,11 +61,7 @@ impl Peer {
         table.finish();
         let (interval, timeout) = (&peer.heartbeat_interval, &peer.heartbeat_timeout);
         decoder.ordered(("peer.heartbeat_interval", interval), ("peer.heartbeat_timeout", timeout), true);
-        decoder.ordered(
-            ("peer.reconnect_min", &peer.reconnect_min),
-            ("peer.reconnect_max", &peer.reconnect_max),
-            false,
-        );
+        decoder.ordered(("peer.reconnect_min", &peer.reconnect_min), ("peer.reconnect_max", &peer.reconnect_max), false);
         decoder.ordered(("peer.batch_max", &peer.batch_max), ("peer.queue_max", &peer.queue_max), false);
         peer
     }

@@ -67,12 +67,7 @@ struct Unknown {
 
 impl Decoder {
     pub(crate) fn new(errors: Vec<ConfigError>) -> Self {
-        Self {
-            errors,
-            unknown: Vec::new(),
-            wrong: BTreeSet::new(),
-            tables: Vec::new(),
-        }
+        Self { errors, unknown: Vec::new(), wrong: BTreeSet::new(), tables: Vec::new() }
     }
 
     /// Begins to read the table at `path`, which a file would introduce with `header`.
@@ -106,11 +101,7 @@ impl Decoder {
 
     /// The origin that an error about several values should name: the last of those written.
     pub(crate) fn latest_origin(&self, paths: &[&str]) -> Origin {
-        paths
-            .iter()
-            .map(|path| self.origin(path))
-            .max_by_key(Origin::rank)
-            .unwrap_or(Origin::Default)
+        paths.iter().map(|path| self.origin(path)).max_by_key(Origin::rank).unwrap_or(Origin::Default)
     }
 
     /// Refuses values of two keys in the wrong order, at the place of whichever was written.
@@ -134,28 +125,10 @@ impl Decoder {
     pub(crate) fn finish(mut self) -> Result<Vec<EffectiveTable>, Vec<ConfigError>> {
         for unknown in std::mem::take(&mut self.unknown) {
             let suggestion = self.suggestion(&unknown);
-            let Unknown {
-                origin,
-                path,
-                table,
-                valid,
-                ..
-            } = unknown;
-            self.refuse(
-                origin,
-                Problem::UnknownKey {
-                    key: path,
-                    suggestion,
-                    table,
-                    valid,
-                },
-            );
+            let Unknown { origin, path, table, valid, .. } = unknown;
+            self.refuse(origin, Problem::UnknownKey { key: path, suggestion, table, valid });
         }
-        if self.errors.is_empty() {
-            Ok(self.tables)
-        } else {
-            Err(self.errors)
-        }
+        if self.errors.is_empty() { Ok(self.tables) } else { Err(self.errors) }
     }
 
     /// The most similar key of its own table, else the one key of that name in another section.
@@ -177,26 +150,13 @@ impl Decoder {
 fn most_similar(name: &str, candidates: &[&'static str]) -> Option<&'static str> {
     let edits = |candidate: &str| strsim::damerau_levenshtein(name, candidate);
     let edits_max = (name.chars().count() / 3).max(1);
-    let nearest = candidates
-        .iter()
-        .copied()
-        .min_by_key(|candidate| edits(candidate))
-        .filter(|candidate| edits(candidate) <= edits_max);
-    nearest.or_else(|| {
-        candidates
-            .iter()
-            .copied()
-            .find(|candidate| candidate.split('_').any(|word| word == name))
-    })
+    let nearest = candidates.iter().copied().min_by_key(|candidate| edits(candidate)).filter(|candidate| edits(candidate) <= edits_max);
+    nearest.or_else(|| candidates.iter().copied().find(|candidate| candidate.split('_').any(|word| word == name)))
 }
 
 impl<'d> TableReader<'d> {
     fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// Takes the key `name` out of the table.
@@ -214,15 +174,7 @@ impl<'d> TableReader<'d> {
 
     fn refuse_value(&mut self, name: &str, item: &Item, expected: &'static str, shown: bool) {
         let key = self.path_of(name);
-        self.refuse(
-            name,
-            item.origin.clone(),
-            Problem::BadValue {
-                key,
-                found: Found::of(item, shown),
-                expected,
-            },
-        );
+        self.refuse(name, item.origin.clone(), Problem::BadValue { key, found: Found::of(item, shown), expected });
     }
 
     fn refuse(&mut self, name: &str, origin: Origin, problem: Problem) {
@@ -233,17 +185,10 @@ impl<'d> TableReader<'d> {
     /// Takes the table `name` out of this one; empty if it was not written.
     pub(crate) fn subtable(&mut self, name: &'static str) -> Subtable {
         self.known.push(name);
-        let absent = Subtable {
-            origin: self.origin.clone(),
-            table: Table::new(),
-        };
+        let absent = Subtable { origin: self.origin.clone(), table: Table::new() };
         match self.remaining.remove(name).map(|entry| entry.item) {
             None => absent,
-            Some(Item {
-                origin,
-                shape: Shape::Table(table),
-                ..
-            }) => Subtable { origin, table },
+            Some(Item { origin, shape: Shape::Table(table), .. }) => Subtable { origin, table },
             Some(item) => {
                 self.refuse_value(name, &item, "a table: its name in brackets, then one key = value per line", true);
                 absent
@@ -257,9 +202,7 @@ impl<'d> TableReader<'d> {
         self.known.push(name);
         let items = match self.remaining.remove(name).map(|entry| entry.item) {
             None => return Vec::new(),
-            Some(Item {
-                shape: Shape::List(items), ..
-            }) => items,
+            Some(Item { shape: Shape::List(items), .. }) => items,
             Some(item) => {
                 self.refuse_value(name, &item, EXPECTED, true);
                 return Vec::new();
@@ -268,10 +211,7 @@ impl<'d> TableReader<'d> {
         let mut tables = Vec::new();
         for item in items {
             match item.shape {
-                Shape::Table(table) => tables.push(Subtable {
-                    origin: item.origin,
-                    table,
-                }),
+                Shape::Table(table) => tables.push(Subtable { origin: item.origin, table }),
                 _ => self.refuse_value(name, &item, EXPECTED, true),
             }
         }
@@ -284,12 +224,7 @@ impl<'d> TableReader<'d> {
             Some(_) => Effective::Hidden,
             None => Effective::Unset { meaning },
         };
-        self.lines.push(Line {
-            path: self.path_of(name),
-            key: name,
-            value,
-            origin,
-        });
+        self.lines.push(Line { path: self.path_of(name), key: name, value, origin });
     }
 
     /// Ends the table: what is left in it is unknown, what was read is effective.
@@ -297,13 +232,7 @@ impl<'d> TableReader<'d> {
         for (name, entry) in &self.remaining {
             let (path, name) = (self.path_of(name), name.clone());
             let table = self.header.clone();
-            self.decoder.unknown.push(Unknown {
-                origin: entry.key.clone(),
-                path,
-                name,
-                table,
-                valid: self.known.clone(),
-            });
+            self.decoder.unknown.push(Unknown { origin: entry.key.clone(), path, name, table, valid: self.known.clone() });
         }
         self.decoder.tables.push(EffectiveTable::new(self.header, self.lines));
     }
@@ -321,16 +250,7 @@ impl<T: Setting> Key<'_, '_, T> {
             State::Absent | State::Unreadable(_) | State::Wrong | State::Read(..) => return self,
         };
         let key = self.reader.path_of(self.name);
-        self.reader.refuse(
-            self.name,
-            origin,
-            Problem::OutOfRange {
-                key,
-                value,
-                least: least.show(),
-                most: most.show(),
-            },
-        );
+        self.reader.refuse(self.name, origin, Problem::OutOfRange { key, value, least: least.show(), most: most.show() });
         self.state = State::Wrong;
         self
     }
@@ -378,14 +298,7 @@ impl<T: Setting> Key<'_, '_, T> {
             }
             State::Absent => {
                 let (key, origin) = (self.reader.path_of(self.name), self.reader.origin.clone());
-                self.reader.refuse(
-                    self.name,
-                    origin,
-                    Problem::Missing {
-                        key,
-                        expected: T::EXPECTED,
-                    },
-                );
+                self.reader.refuse(self.name, origin, Problem::Missing { key, expected: T::EXPECTED });
                 stand_in
             }
         }

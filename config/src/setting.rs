@@ -92,14 +92,8 @@ impl Setting for Duration {
     }
 
     fn show(&self) -> String {
-        const UNITS: [(u128, &str); 6] = [
-            (3_600_000_000_000, "h"),
-            (60_000_000_000, "m"),
-            (1_000_000_000, "s"),
-            (1_000_000, "ms"),
-            (1_000, "us"),
-            (1, "ns"),
-        ];
+        const UNITS: [(u128, &str); 6] =
+            [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
         quoted(&in_largest_unit(self.as_nanos(), &UNITS, ""))
     }
 }
@@ -186,10 +180,7 @@ impl Setting for Secret {
 
 /// `amount` in the first of `units` that divides it: rounding would show another value than the one in force.
 fn in_largest_unit(amount: u128, units: &[(u128, &str)], space: &str) -> String {
-    let (unit, name) = units
-        .iter()
-        .find(|(unit, _)| amount.is_multiple_of(*unit))
-        .expect("the last unit is 1");
+    let (unit, name) = units.iter().find(|(unit, _)| amount.is_multiple_of(*unit)).expect("the last unit is 1");
     format!("{}{space}{name}", amount / unit)
 }
 
@@ -204,30 +195,18 @@ mod tests {
     use crate::origin::Origin;
 
     fn number(value: i64) -> Item {
-        Item {
-            origin: Origin::Default,
-            written: value.to_string(),
-            shape: Shape::Integer(Some(value)),
-        }
+        Item { origin: Origin::Default, written: value.to_string(), shape: Shape::Integer(Some(value)) }
     }
 
     fn text(value: &str) -> Item {
-        Item {
-            origin: Origin::Default,
-            written: quoted(value),
-            shape: Shape::Text(value.to_owned()),
-        }
+        Item { origin: Origin::Default, written: quoted(value), shape: Shape::Text(value.to_owned()) }
     }
 
     #[test]
     fn sizes_are_shown_without_rounding() {
-        for (size, shown) in [
-            ("64 MiB", "64 MiB"),
-            ("1024 MiB", "1 GiB"),
-            ("1000 KiB", "1000 KiB"),
-            ("1 MB", "1000000 B"),
-            ("1537", "1537 B"),
-        ] {
+        for (size, shown) in
+            [("64 MiB", "64 MiB"), ("1024 MiB", "1 GiB"), ("1000 KiB", "1000 KiB"), ("1 MB", "1000000 B"), ("1537", "1537 B")]
+        {
             let size = ByteSize::read(&text(size)).expect("a size");
             assert_eq!(size.show(), format!("{shown:?}"));
             assert_eq!(ByteSize::read(&text(shown)), Some(size));

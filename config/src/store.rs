@@ -23,12 +23,7 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self {
-            block_cache: ByteSize::mib(64),
-            write_buffer: ByteSize::mib(32),
-            commit_queue_max: 8192,
-            commit_batch_max: 1024,
-        }
+        Self { block_cache: ByteSize::mib(64), write_buffer: ByteSize::mib(32), commit_queue_max: 8192, commit_batch_max: 1024 }
     }
 }
 
@@ -37,14 +32,8 @@ impl Store {
         let default = Self::default();
         let mut table = decoder.table("store", "[store]", subtable);
         let store = Self {
-            block_cache: table
-                .key("block_cache")
-                .within(ByteSize::mib(1), ByteSize::tib(1))
-                .or(default.block_cache),
-            write_buffer: table
-                .key("write_buffer")
-                .within(ByteSize::mib(1), ByteSize::gib(16))
-                .or(default.write_buffer),
+            block_cache: table.key("block_cache").within(ByteSize::mib(1), ByteSize::tib(1)).or(default.block_cache),
+            write_buffer: table.key("write_buffer").within(ByteSize::mib(1), ByteSize::gib(16)).or(default.write_buffer),
             commit_queue_max: table.key("commit_queue_max").within(1, 1_000_000).or(default.commit_queue_max),
             commit_batch_max: table.key("commit_batch_max").within(1, 1_000_000).or(default.commit_batch_max),
         };

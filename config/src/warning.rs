@@ -82,10 +82,7 @@ impl Config {
             return Some(Warning::PartlyZoned { without });
         }
         let replicas = self.buckets.iter().map(|bucket| bucket.replicas).max()?;
-        (zones.len() < usize::from(replicas)).then_some(Warning::FewZones {
-            zones: zones.len(),
-            replicas,
-        })
+        (zones.len() < usize::from(replicas)).then_some(Warning::FewZones { zones: zones.len(), replicas })
     }
 }
 
@@ -93,33 +90,22 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSecret => f.write_str("there is no cluster.secret: contexts are guarded against accidents only, not against forgery"),
-            Self::ShortSecret { bytes } => write!(
-                f,
-                "cluster.secret has {bytes} bytes and can be guessed; write 16 or more random characters"
-            ),
+            Self::ShortSecret { bytes } => {
+                write!(f, "cluster.secret has {bytes} bytes and can be guessed; write 16 or more random characters")
+            }
             Self::SecretOnCommandLine => f.write_str(
                 "cluster.secret is on the command line, where every user of this machine can read it; use the file or the environment",
             ),
             Self::SingleCopy { bucket } => write!(f, "bucket {bucket} keeps one copy of each key: a lost node loses data"),
             Self::NotSynced { bucket } => {
-                write!(
-                    f,
-                    "bucket {bucket} acknowledges weak writes before they are synced: a power failure may take them back"
-                )
+                write!(f, "bucket {bucket} acknowledges weak writes before they are synced: a power failure may take them back")
             }
             Self::PartlyZoned { without } => {
                 let names: Vec<String> = without.iter().map(ToString::to_string).collect();
-                write!(
-                    f,
-                    "some nodes have a zone, but not {}: nodes without one count as sharing one",
-                    names.join(", ")
-                )
+                write!(f, "some nodes have a zone, but not {}: nodes without one count as sharing one", names.join(", "))
             }
             Self::FewZones { zones, replicas } => {
-                write!(
-                    f,
-                    "{replicas} replicas share {zones} zones: a lost zone may take more than one copy of a key"
-                )
+                write!(f, "{replicas} replicas share {zones} zones: a lost zone may take more than one copy of a key")
             }
         }
     }

@@ -22,10 +22,7 @@ replicas = 2
 
 fn config(text: &str, env: &[(&str, &str)], set: &[&str]) -> Config {
     let sources = Sources {
-        file: Some(SourceFile {
-            path: "q.toml".into(),
-            text: text.to_owned(),
-        }),
+        file: Some(SourceFile { path: "q.toml".into(), text: text.to_owned() }),
         env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         set: set.iter().map(|argument| (*argument).to_owned()).collect(),
     };
@@ -34,10 +31,7 @@ fn config(text: &str, env: &[(&str, &str)], set: &[&str]) -> Config {
 
 #[test]
 fn every_line_says_who_decided_it() {
-    let env = [
-        ("QUORATE__PEER__QUEUE_MAX", "100"),
-        ("QUORATE__CLUSTER__SECRET", "correct horse battery"),
-    ];
+    let env = [("QUORATE__PEER__QUEUE_MAX", "100"), ("QUORATE__CLUSTER__SECRET", "correct horse battery")];
     let config = config(FILE, &env, &["node.id=n2", "store.block_cache=1536 KiB", "bucket=[]"]);
     insta::assert_snapshot!(config.render(), @r#"
     # the effective configuration; behind each key, who decided its value
@@ -117,12 +111,8 @@ fn every_line_says_who_decided_it() {
 
 #[test]
 fn the_rendered_text_is_a_configuration_with_the_same_effect() {
-    let set = [
-        "peer.heartbeat_timeout=1750ms",
-        "log.filter=a \"b\" \\c",
-        "coordination.background_repair_chance=1",
-        "node.worker_threads=2",
-    ];
+    let set =
+        ["peer.heartbeat_timeout=1750ms", "log.filter=a \"b\" \\c", "coordination.background_repair_chance=1", "node.worker_threads=2"];
     let first = config(FILE, &[], &set);
     let second = config(&first.render(), &[], &[]);
     assert_eq!(first.cluster, second.cluster);
@@ -140,10 +130,7 @@ fn a_secret_is_neither_rendered_nor_debugged() {
     let config = config(FILE, &[], &["cluster.secret=correct horse battery"]);
     assert!(!config.render().contains("horse"));
     assert!(!format!("{config:?}").contains("horse"));
-    assert_eq!(
-        config.cluster.secret.as_ref().map(quorate_config::Secret::expose),
-        Some("correct horse battery")
-    );
+    assert_eq!(config.cluster.secret.as_ref().map(quorate_config::Secret::expose), Some("correct horse battery"));
     assert!(matches!(config.origin("cluster.secret"), Some(Origin::Set { .. })));
 }
 
@@ -178,10 +165,7 @@ fn the_ring_has_every_node_and_every_number_of_replicas() {
     let config = config(FILE, &[], &[]);
     let ring = Ring::new(config.ring_spec(), config.replica_counts()).expect("a valid configuration makes a ring");
     assert_eq!(ring.epoch(), RingEpoch(1));
-    assert_eq!(
-        ring.members().iter().map(|member| member.id).collect::<Vec<_>>(),
-        [NodeId(1), NodeId(2), NodeId(3)]
-    );
+    assert_eq!(ring.members().iter().map(|member| member.id).collect::<Vec<_>>(), [NodeId(1), NodeId(2), NodeId(3)]);
     assert_eq!(ring.tables().map(PlacementTable::replicas).collect::<Vec<_>>(), [2, 3]);
 }
 
@@ -196,17 +180,9 @@ fn doubtful_choices_are_warned_about() {
 
     let default = BucketName::default_bucket;
     let buckets = config(FILE, &env, &["bucket=[{name='default', replicas=1, fsync_before_ack=false}]"]).warnings();
-    assert_eq!(
-        buckets,
-        [Warning::SingleCopy { bucket: default() }, Warning::NotSynced { bucket: default() }]
-    );
+    assert_eq!(buckets, [Warning::SingleCopy { bucket: default() }, Warning::NotSynced { bucket: default() }]);
 
     let zoned = |old: &str, new: &str| config(&FILE.replace(old, new), &env, &[]).warnings();
-    assert_eq!(
-        zoned("7400\" }", "7400\", zone = \"a\" }"),
-        [Warning::PartlyZoned {
-            without: vec![NodeId(2), NodeId(3)]
-        }]
-    );
+    assert_eq!(zoned("7400\" }", "7400\", zone = \"a\" }"), [Warning::PartlyZoned { without: vec![NodeId(2), NodeId(3)] }]);
     assert_eq!(zoned("\" },", "\", zone = \"a\" },"), [Warning::FewZones { zones: 1, replicas: 3 }]);
 }

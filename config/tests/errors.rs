@@ -20,10 +20,7 @@ data_dir = "data"
 
 fn read(text: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigErrors> {
     Config::from_sources(Sources {
-        file: Some(SourceFile {
-            path: "q.toml".into(),
-            text: text.to_owned(),
-        }),
+        file: Some(SourceFile { path: "q.toml".into(), text: text.to_owned() }),
         env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         set: set.iter().map(|argument| (*argument).to_owned()).collect(),
     })
@@ -37,9 +34,7 @@ fn errors_with(more: &str) -> String {
 /// The errors of the good configuration with one text replaced.
 fn errors_after(old: &str, new: &str) -> String {
     assert!(GOOD.contains(old));
-    read(&GOOD.replacen(old, new, 1), &[], &[])
-        .expect_err("must be refused")
-        .to_string()
+    read(&GOOD.replacen(old, new, 1), &[], &[]).expect_err("must be refused").to_string()
 }
 
 fn errors_with_set(set: &[&str]) -> String {
@@ -142,10 +137,7 @@ fn an_empty_file_lacks_everything_required() {
       write a path in quotes, such as "/var/lib/quorate"
     "#);
     let nothing = Config::from_sources(Sources::default()).expect_err("must be refused");
-    assert!(
-        nothing.to_string().starts_with("configuration: required key cluster.id is missing"),
-        "{nothing}"
-    );
+    assert!(nothing.to_string().starts_with("configuration: required key cluster.id is missing"), "{nothing}");
 }
 
 #[test]
@@ -292,11 +284,7 @@ fn addresses_can_be_connected_to() {
 
 #[test]
 fn overrides_are_named_by_their_source() {
-    let env = [
-        ("QUORATE__PEER__QUEUE_MX", "9"),
-        ("QUORATE__HINTS__AGE_MAX", "soon"),
-        ("QUORATE__STORE__", "1"),
-    ];
+    let env = [("QUORATE__PEER__QUEUE_MX", "9"), ("QUORATE__HINTS__AGE_MAX", "soon"), ("QUORATE__STORE__", "1")];
     let errors = read(GOOD, &env, &["node.worker_threads=0", "verbose", "bucket.carts.level=one"]).expect_err("must be refused");
     insta::assert_snapshot!(errors.to_string(), @r#"
     environment variable QUORATE__STORE__: names no key and value
@@ -317,11 +305,7 @@ fn overrides_are_named_by_their_source() {
 #[test]
 fn a_secret_is_in_no_error() {
     let text = GOOD.replace("id = \"demo\"", "id = \"de mo\"\nsecret = 71077345\nsecrets = \"hush-hush\"");
-    let errors = read(
-        &text,
-        &[("QUORATE__CLUSTER__SECRET", "[71077345]")],
-        &["cluster.secretive=71077345", "cluster.secret:71077345=="],
-    );
+    let errors = read(&text, &[("QUORATE__CLUSTER__SECRET", "[71077345]")], &["cluster.secretive=71077345", "cluster.secret:71077345=="]);
     let errors = errors.expect_err("must be refused");
     let shown = errors.file().expect("there is a file");
     assert!(errors.errors().len() >= 4, "{errors}");
@@ -335,11 +319,7 @@ fn a_secret_is_in_no_error() {
 fn spans_underline_the_culprit() {
     let text = format!("{GOOD}[peer]\nqueue_max = \"many\"\nbatch_mx = 2\n");
     let errors = read(&text, &[], &[]).expect_err("must be refused");
-    let culprits: Vec<&str> = errors
-        .errors()
-        .iter()
-        .map(|error| &text[error.span().expect("in the file")])
-        .collect();
+    let culprits: Vec<&str> = errors.errors().iter().map(|error| &text[error.span().expect("in the file")]).collect();
     assert_eq!(culprits, ["\"many\"", "batch_mx"]);
     assert!(errors.errors().iter().all(|error| !error.help().is_empty()));
 }

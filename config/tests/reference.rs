@@ -23,15 +23,8 @@ address = "127.0.0.1:7402"
 "#;
 
 fn config(text: &str) -> Config {
-    let file = SourceFile {
-        path: "docs/configuration.toml".into(),
-        text: text.to_owned(),
-    };
-    Config::from_sources(Sources {
-        file: Some(file),
-        ..Sources::default()
-    })
-    .unwrap_or_else(|errors| panic!("{errors}"))
+    let file = SourceFile { path: "docs/configuration.toml".into(), text: text.to_owned() };
+    Config::from_sources(Sources { file: Some(file), ..Sources::default() }).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// The key of a line `key = value` or, if `unset`, of a line `#key = value`.
@@ -43,11 +36,7 @@ fn key(line: &str, unset: bool) -> Option<&str> {
 
 /// The reference with every key set that it shows as not set.
 fn with_everything_set() -> String {
-    REFERENCE
-        .lines()
-        .map(|line| if key(line, true).is_some() { &line[1..] } else { line })
-        .collect::<Vec<_>>()
-        .join("\n")
+    REFERENCE.lines().map(|line| if key(line, true).is_some() { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
 }
 
 /// Pairs of table and key, `[peer] queue_max`, in a text with one key per line.
@@ -107,19 +96,11 @@ fn every_key_is_explained_with_its_default() {
         if !explained.insert((table, key)) {
             continue;
         }
-        let comment: Vec<&str> = lines[..index]
-            .iter()
-            .rev()
-            .take_while(|line| line.starts_with("# "))
-            .copied()
-            .collect();
+        let comment: Vec<&str> = lines[..index].iter().rev().take_while(|line| line.starts_with("# ")).copied().collect();
         let default = comment.iter().find_map(|line| line.strip_prefix("# Default: "));
         let required = comment.iter().any(|line| line.starts_with("# Required"));
         assert!(comment.len() >= 2, "{table} {key} lacks an explanation");
-        assert!(
-            required != default.is_some(),
-            "{table} {key} says neither Required nor Default, or both"
-        );
+        assert!(required != default.is_some(), "{table} {key} says neither Required nor Default, or both");
     }
     assert!(explained.len() > 40, "found only {}", explained.len());
 }
@@ -138,10 +119,7 @@ fn the_defaults_in_prose_are_the_values_shown() {
         let Some(prose) = comment.copied().find_map(|line| line.strip_prefix("# Default: ")) else {
             continue;
         };
-        assert!(
-            prose.starts_with(&format!("{value}.")),
-            "{key} is {value}, but its comment says: {prose}"
-        );
+        assert!(prose.starts_with(&format!("{value}.")), "{key} is {value}, but its comment says: {prose}");
         compared += 1;
     }
     assert!(compared >= 30, "compared only {compared}");

@@ -53,7 +53,8 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
     };
     let mut up = peer.watch();
     let stopping = node.stopping.clone();
-    let mut delivery = Delivery { node, peer, machine: Handoff::new(options), client: None, timer: None, gone_to: 0, gone: BTreeSet::new() };
+    let mut delivery =
+        Delivery { node, peer, machine: Handoff::new(options), client: None, timer: None, gone_to: 0, gone: BTreeSet::new() };
     if *up.borrow_and_update() {
         delivery.input(HandoffInput::PeerUp).await;
     }
@@ -168,7 +169,9 @@ impl Delivery {
         });
         let answers = self.call(calls.collect()).await.unwrap_or_default();
         let taken = answers.into_iter().map(|answer| answer == ReplicaReply::Stored).chain(std::iter::repeat(false));
-        let outcome = |(seq, taken)| if taken { HandoffInput::Delivered(seq) } else { HandoffInput::NotTaken(seq) };
+        let outcome = |(seq, taken)| {
+            if taken { HandoffInput::Delivered(seq) } else { HandoffInput::NotTaken(seq) }
+        };
         seqs.into_iter().zip(taken).map(outcome).collect()
     }
 

@@ -26,8 +26,8 @@ mod node;
 mod peers;
 mod replica;
 mod server;
-pub mod store;
 mod service;
+pub mod store;
 mod topology;
 
 pub use server::{ServeError, ServeOptions, serve};

@@ -19,8 +19,7 @@ use quorate_ring::NodeId;
 use crate::store::Store;
 
 /// Bucket bounds of request durations, in seconds: from a local read to a total deadline.
-const DURATION_BOUNDS: [f64; 14] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+const DURATION_BOUNDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// Which operation a request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +100,7 @@ struct RepairLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabels {
-    peer: u64,
+    peer: String,
 }
 
 /// Everything the node counts.
@@ -116,7 +115,7 @@ pub(crate) struct Metrics {
     conflicts: Family<LevelLabels, Counter>,
     peer_up: Family<PeerLabels, Gauge>,
     hints_pending: Family<PeerLabels, Gauge>,
-    properties: Family<Vec<(&'static str, &'static str)>, Gauge>,
+    properties: Vec<(&'static str, Gauge<u64, AtomicU64>)>,
     /// Hints kept here.
     pub(crate) hints_stored: Counter,
     /// Hints delivered from here.
@@ -137,7 +136,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Metrics of a node whose storage engine has these properties.
+    pub(crate) fn new(properties: impl Iterator<Item = &'static str>) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("quorate"),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
@@ -148,7 +148,7 @@ impl Metrics {
             conflicts: Family::default(),
             peer_up: Family::default(),
             hints_pending: Family::default(),
-            properties: Family::default(),
+            properties: properties.map(|name| (name, Gauge::default())).collect(),
             hints_stored: Counter::default(),
             hints_replayed: Counter::default(),
             hints_dropped: Counter::default(),
@@ -184,7 +184,9 @@ impl Metrics {
         r.register("requests_in_flight", "Client requests being worked on", self.in_flight.clone());
         r.register("fsyncs", "Synced group commits since the start", self.fsyncs.clone());
         r.register("commits", "Records and hints committed since the start", self.commits.clone());
-        r.register("rocksdb", "Properties of the storage engine", self.properties.clone());
+        for (name, gauge) in &self.properties {
+            r.register(format!("rocksdb_{name}"), "A property of the storage engine", gauge.clone());
+        }
     }
 
     /// A request was answered.
@@ -219,13 +221,15 @@ impl Metrics {
         self.commits.set(counters.writes);
         self.ring_epoch.set(epoch);
         for (node, up) in peers {
-            let labels = PeerLabels { peer: node.0 };
+            let labels = PeerLabels { peer: node.to_string() };
             self.peer_up.get_or_create(&labels).set(i64::from(up));
             let pending = store.hint_stats(node).count as u64;
             self.hints_pending.get_or_create(&labels).set(i64::try_from(pending).unwrap_or(i64::MAX));
         }
         for (name, value) in store.properties() {
-            self.properties.get_or_create(&vec![("property", name)]).set(i64::try_from(value).unwrap_or(i64::MAX));
+            if let Some((_, gauge)) = self.properties.iter().find(|(known, _)| *known == name) {
+                gauge.set(value);
+            }
         }
     }
 

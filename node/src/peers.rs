@@ -153,7 +153,9 @@ impl Peers {
     pub(crate) fn preferred(&self, me: NodeId, homes: &PreferenceList) -> Vec<NodeId> {
         let mut order: Vec<NodeId> = homes.iter().collect();
         // Grouped by powers of two, so that noise between equals does not send everybody to one replica.
-        order.sort_by_key(|node| self.by_node.get(node).map_or(0, |peer| 1 + (peer.rtt_micros() / 500).checked_ilog2().map_or(0, |x| x + 1)));
+        order.sort_by_key(|node| {
+            self.by_node.get(node).map_or(0, |peer| 1 + (peer.rtt_micros() / 500).checked_ilog2().map_or(0, |x| x + 1))
+        });
         debug_assert!(!homes.contains(me) || order.first() == Some(&me), "this node has no distance to itself");
         order
     }

@@ -121,7 +121,7 @@ fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<A
         connections: Arc::new(Semaphore::new(config.node.connections_max)),
         faults: FaultTable::default(),
         faults_enabled: options.enable_faults,
-        metrics: Metrics::new(),
+        metrics: Metrics::new(store.properties().into_iter().map(|(name, _)| name)),
         started: Instant::now(),
         draining: AtomicBool::new(false),
         stopping: CancellationToken::new(),

@@ -1,6 +1,6 @@
 //! The eventual mode: what a coordinator does with reads and writes that need no consensus.
 //!
-//! - [`write`]: give the write a dot, spread it, answer when the level is met, keep hints for those that missed it;
+//! - [`mod@write`]: give the write a dot, spread it, answer when the level is met, keep hints for those that missed it;
 //! - [`read`]: ask, merge, answer, and repair who was stale, before the answer at strict levels and behind it otherwise;
 //! - [`repair`]: who is stale and what to send, as a value;
 //! - [`route`]: who coordinates a write;

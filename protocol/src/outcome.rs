@@ -183,7 +183,9 @@ pub enum Reason {
         refusal: Refusal,
     },
     /// The key would have more live versions than its bucket allows.
-    #[error("the key has {siblings_max} siblings already, the limit of its bucket; read it, merge them and write with the context of that read")]
+    #[error(
+        "the key has {siblings_max} siblings already, the limit of its bucket; read it, merge them and write with the context of that read"
+    )]
     TooManySiblings {
         /// The bucket's limit.
         siblings_max: u32,

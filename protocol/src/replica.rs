@@ -275,7 +275,8 @@ mod tests {
         minted(&mut record, None, &put(Seen::Nothing, "b"));
         assert_eq!(minted(&mut record, None, &put(Seen::Nothing, "c")).live, 3);
         let before = record.clone();
-        let refused = mint(&mut record, NodeId(1), None, &put(Seen::Nothing, "d"), &mut Notes::default()).expect_err("the fourth is refused");
+        let refused =
+            mint(&mut record, NodeId(1), None, &put(Seen::Nothing, "d"), &mut Notes::default()).expect_err("the fourth is refused");
         assert_eq!(record, before);
         assert_eq!(minted(&mut record, None, &put(Seen::Context(refused.context), "merged")).live, 1);
     }

@@ -178,45 +178,24 @@ mod tests {
     /// A ring of nodes with these ids and, by number, zones; zone 0 is none.
     fn case(partitions: u16, ids_and_zones: &[(u64, u8)]) -> Case {
         let zone = |zone: u8| (zone > 0).then(|| Zone::new(format!("z{zone}")).expect("short"));
-        let mut members: Vec<Member> = ids_and_zones
-            .iter()
-            .map(|&(id, number)| Member {
-                id: NodeId(id),
-                zone: zone(number),
-            })
-            .collect();
+        let mut members: Vec<Member> = ids_and_zones.iter().map(|&(id, number)| Member { id: NodeId(id), zone: zone(number) }).collect();
         members.sort_unstable();
         members.dedup_by_key(|member| member.id);
         let nodes: Vec<NodeId> = members.iter().map(|member| member.id).collect();
         let ring = TokenRing::new(&nodes, Partitions::new(partitions).expect("a power of two"));
-        Case {
-            ring,
-            zones: Zones::new(&members),
-        }
+        Case { ring, zones: Zones::new(&members) }
     }
 
     fn check(assignment: &Assignment<'_>) {
         let mut counted = vec![0; assignment.loads.len()];
         for homes in &assignment.homes {
             assert_eq!(homes.len(), assignment.replicas);
-            assert!(
-                homes.iter().enumerate().all(|(at, home)| !homes[..at].contains(home)),
-                "distinct: {homes:?}"
-            );
-            assert_eq!(
-                assignment.zones.distinct(homes.iter().copied()),
-                assignment.zones.spread(assignment.replicas)
-            );
+            assert!(homes.iter().enumerate().all(|(at, home)| !homes[..at].contains(home)), "distinct: {homes:?}");
+            assert_eq!(assignment.zones.distinct(homes.iter().copied()), assignment.zones.spread(assignment.replicas));
             homes.iter().for_each(|&home| counted[home] += 1);
         }
         assert_eq!(counted, assignment.loads);
-        assert!(
-            assignment
-                .loads
-                .iter()
-                .zip(&assignment.capacities)
-                .all(|(load, capacity)| load <= capacity)
-        );
+        assert!(assignment.loads.iter().zip(&assignment.capacities).all(|(load, capacity)| load <= capacity));
     }
 
     /// The sweep alone, for tests that tell it from repair.
@@ -238,12 +217,8 @@ mod tests {
     fn propose_and_refuse(case: &Case, replicas: usize) -> Vec<Vec<usize>> {
         let capacities = case.zones.capacities(case.ring.partitions(), replicas);
         let mut held: Vec<Vec<(u32, usize)>> = vec![Vec::new(); case.ring.members()];
-        let mut walks: Vec<_> = (0..case.ring.partitions())
-            .map(|partition| case.ring.walk(partition).iter())
-            .collect();
-        let mut proposing: Vec<usize> = (0..case.ring.partitions())
-            .flat_map(|partition| vec![partition; replicas])
-            .collect();
+        let mut walks: Vec<_> = (0..case.ring.partitions()).map(|partition| case.ring.walk(partition).iter()).collect();
+        let mut proposing: Vec<usize> = (0..case.ring.partitions()).flat_map(|partition| vec![partition; replicas]).collect();
         while let Some(partition) = proposing.pop() {
             let Some(token) = walks[partition].next() else { continue };
             let member = token.member();
@@ -268,16 +243,9 @@ mod tests {
                 let case = case(64, &(0..members).map(|id| (id * 7919, 0)).collect::<Vec<_>>());
                 let mut assignment = swept(&case, replicas);
                 assignment.homes.iter_mut().for_each(|homes| homes.sort_unstable());
-                assert_eq!(
-                    assignment.homes,
-                    propose_and_refuse(&case, replicas),
-                    "{members} members, {replicas} replicas"
-                );
+                assert_eq!(assignment.homes, propose_and_refuse(&case, replicas), "{members} members, {replicas} replicas");
                 let nearest = |partition: usize| case.ring.walk(partition).iter().take(replicas);
-                turned_away += (0..64)
-                    .flat_map(nearest)
-                    .filter(|token| !assignment.is_home(token.partition(), token.member()))
-                    .count();
+                turned_away += (0..64).flat_map(nearest).filter(|token| !assignment.is_home(token.partition(), token.member())).count();
             }
         }
         assert!(turned_away > 0, "no full node in any case: the twin was not needed");
@@ -300,12 +268,7 @@ mod tests {
     fn repair_keeps_zones_too() {
         let mut left = 0;
         for seed in 0..200u64 {
-            for (zones, replicas) in [
-                (&[1, 1, 2, 2, 3][..], 3),
-                (&[1, 1, 1, 2], 2),
-                (&[1, 1, 1, 2, 2, 3], 5),
-                (&[0, 1, 1, 2, 3, 3], 3),
-            ] {
+            for (zones, replicas) in [(&[1, 1, 2, 2, 3][..], 3), (&[1, 1, 1, 2], 2), (&[1, 1, 1, 2, 2, 3], 5), (&[0, 1, 1, 2, 3, 3], 3)] {
                 let members: Vec<(u64, u8)> = zones.iter().zip(seed << 8..).map(|(&zone, id)| (id, zone)).collect();
                 let case = case(16, &members);
                 left += swept(&case, replicas).homes.iter().filter(|homes| homes.len() < replicas).count();

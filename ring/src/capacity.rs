@@ -35,24 +35,15 @@ impl Zones {
     /// Numbers the zones. If nobody names one, every member is its own; otherwise those who name none share one.
     pub(crate) fn new(members: &[Member]) -> Self {
         if members.iter().all(|member| member.zone.is_none()) {
-            return Zones {
-                of: (0..members.len()).collect(),
-                sizes: vec![1; members.len()],
-            };
+            return Zones { of: (0..members.len()).collect(), sizes: vec![1; members.len()] };
         }
         let mut sizes_by_zone: BTreeMap<Option<&Zone>, usize> = BTreeMap::new();
         for member in members {
             *sizes_by_zone.entry(member.zone.as_ref()).or_default() += 1;
         }
         let names: Vec<Option<&Zone>> = sizes_by_zone.keys().copied().collect();
-        let of = members
-            .iter()
-            .map(|member| names.binary_search(&member.zone.as_ref()).expect("every zone was counted"))
-            .collect();
-        Zones {
-            of,
-            sizes: sizes_by_zone.into_values().collect(),
-        }
+        let of = members.iter().map(|member| names.binary_search(&member.zone.as_ref()).expect("every zone was counted")).collect();
+        Zones { of, sizes: sizes_by_zone.into_values().collect() }
     }
 
     /// In how many zones a partition of so many copies lies.
@@ -69,11 +60,7 @@ impl Zones {
     /// The most copies that each member may take.
     pub(crate) fn capacities(&self, partitions: usize, replicas: usize) -> Vec<usize> {
         // Where zones suffice, shares above one copy are forced down to it; where they do not, shares below one are forced up.
-        let forced = if self.sizes.len() >= replicas {
-            Ordering::Greater
-        } else {
-            Ordering::Less
-        };
+        let forced = if self.sizes.len() >= replicas { Ordering::Greater } else { Ordering::Less };
         let (mut copies, mut nodes) = (replicas, self.of.len());
         let mut free: Vec<usize> = (0..self.sizes.len()).collect();
         loop {
@@ -87,11 +74,7 @@ impl Zones {
             free = within;
         }
         let capacity = |zone| {
-            let (copies, nodes) = if free.contains(&zone) {
-                (copies, nodes)
-            } else {
-                (1, self.sizes[zone])
-            };
+            let (copies, nodes) = if free.contains(&zone) { (copies, nodes) } else { (1, self.sizes[zone]) };
             (CAPACITY_TENTHS * partitions * copies).div_ceil(10 * nodes)
         };
         let by_zone: Vec<usize> = (0..self.sizes.len()).map(capacity).collect();
@@ -107,14 +90,7 @@ mod tests {
     /// One member for each letter; the letter is its zone, a dot is none.
     fn zones(letters: &str) -> Zones {
         let zone = |letter: char| (letter != '.').then(|| Zone::new(letter).expect("one byte"));
-        let members: Vec<Member> = letters
-            .chars()
-            .zip(0..)
-            .map(|(letter, id)| Member {
-                id: NodeId(id),
-                zone: zone(letter),
-            })
-            .collect();
+        let members: Vec<Member> = letters.chars().zip(0..).map(|(letter, id)| Member { id: NodeId(id), zone: zone(letter) }).collect();
         Zones::new(&members)
     }
 

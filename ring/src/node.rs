@@ -50,11 +50,7 @@ impl FromStr for NodeId {
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
         let digits = text.strip_prefix('n').ok_or(NodeIdError::Prefix)?;
         let node = NodeId(digits.parse().map_err(|source| NodeIdError::Number { source })?);
-        if node.to_string() == text {
-            Ok(node)
-        } else {
-            Err(NodeIdError::NotCanonical)
-        }
+        if node.to_string() == text { Ok(node) } else { Err(NodeIdError::NotCanonical) }
     }
 }
 
@@ -182,10 +178,7 @@ mod tests {
     fn zone_names_are_checked_when_made_and_when_read() {
         assert_eq!(Zone::new(""), Err(ZoneError::Empty));
         assert!(Zone::new("z".repeat(ZONE_BYTES_MAX)).is_ok());
-        assert_eq!(
-            Zone::new("z".repeat(ZONE_BYTES_MAX + 1)),
-            Err(ZoneError::TooLong { bytes: ZONE_BYTES_MAX + 1 })
-        );
+        assert_eq!(Zone::new("z".repeat(ZONE_BYTES_MAX + 1)), Err(ZoneError::TooLong { bytes: ZONE_BYTES_MAX + 1 }));
         assert!(serde_json::from_str::<Zone>("\"\"").is_err());
         assert_eq!(serde_json::from_str::<Zone>("\"east\"").expect("deserialises").as_str(), "east");
     }

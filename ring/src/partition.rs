@@ -45,11 +45,7 @@ impl Partitions {
     /// # Errors
     /// [`PartitionsError`] unless the number is a power of two and at most [`SLOTS`].
     pub fn new(count: u16) -> Result<Self, PartitionsError> {
-        if count.is_power_of_two() && count <= SLOTS {
-            Ok(Partitions(count))
-        } else {
-            Err(PartitionsError { count })
-        }
+        if count.is_power_of_two() && count <= SLOTS { Ok(Partitions(count)) } else { Err(PartitionsError { count }) }
     }
 
     /// How many partitions there are.

@@ -100,15 +100,7 @@ impl PlacementTable {
             walks.extend(others.into_iter().map(|member| nodes[member]));
         }
         let loads = nodes.into_iter().zip(assignment.loads().iter().copied()).collect();
-        let mut table = PlacementTable {
-            epoch: spec.epoch,
-            partitions: spec.partitions,
-            replicas,
-            lists,
-            walks,
-            loads,
-            fingerprint: 0,
-        };
+        let mut table = PlacementTable { epoch: spec.epoch, partitions: spec.partitions, replicas, lists, walks, loads, fingerprint: 0 };
         table.fingerprint = fingerprint(&table, &members);
         Ok(table)
     }
@@ -126,11 +118,7 @@ impl PlacementTable {
     /// # Panics
     /// If the cluster has no such partition.
     pub fn walk(&self, partition: PartitionId) -> &[NodeId] {
-        assert!(
-            self.partitions.contains(partition),
-            "{partition} is not one of {} partitions",
-            self.partitions
-        );
+        assert!(self.partitions.contains(partition), "{partition} is not one of {} partitions", self.partitions);
         let others = self.loads.len() - usize::from(self.replicas);
         let first = usize::from(partition.0) * others;
         &self.walks[first..first + others]
@@ -153,9 +141,7 @@ impl PlacementTable {
 
     /// How many partition copies a node holds; none if it is not a member.
     pub fn load(&self, node: NodeId) -> usize {
-        self.loads
-            .binary_search_by_key(&node, |&(member, _)| member)
-            .map_or(0, |at| self.loads[at].1)
+        self.loads.binary_search_by_key(&node, |&(member, _)| member).map_or(0, |at| self.loads[at].1)
     }
 
     /// A digest of the whole table: epoch, partitions, replicas, members with zones, all lists and walks. Nodes whose
@@ -171,9 +157,7 @@ fn checked_members(spec: &RingSpec, replicas: u8) -> Result<Vec<Member>, Placeme
         return Err(PlacementError::ReplicasOutOfRange { replicas });
     }
     if spec.members.len() > NODES_MAX {
-        return Err(PlacementError::TooManyMembers {
-            members: spec.members.len(),
-        });
+        return Err(PlacementError::TooManyMembers { members: spec.members.len() });
     }
     let mut members = spec.members.clone();
     members.sort_unstable();
@@ -181,10 +165,7 @@ fn checked_members(spec: &RingSpec, replicas: u8) -> Result<Vec<Member>, Placeme
         return Err(PlacementError::DuplicateMember { node: pair[0].id });
     }
     if members.len() < usize::from(replicas) {
-        return Err(PlacementError::TooFewMembers {
-            members: members.len(),
-            replicas,
-        });
+        return Err(PlacementError::TooFewMembers { members: members.len(), replicas });
     }
     Ok(members)
 }
@@ -250,11 +231,7 @@ mod tests {
 
     fn spec(ids: impl IntoIterator<Item = u64>) -> RingSpec {
         let members = ids.into_iter().map(|id| Member::new(NodeId(id))).collect();
-        RingSpec {
-            epoch: RingEpoch(1),
-            partitions: Partitions::default(),
-            members,
-        }
+        RingSpec { epoch: RingEpoch(1), partitions: Partitions::default(), members }
     }
 
     #[test]
@@ -273,11 +250,7 @@ mod tests {
         let spec = spec([9, 1, 77, 12, 5]);
         let table = PlacementTable::compute(&spec, 3).expect("enough members");
         for partition in spec.partitions.iter() {
-            let mut nodes: Vec<NodeId> = table
-                .preference_list(partition)
-                .iter()
-                .chain(table.walk(partition).iter().copied())
-                .collect();
+            let mut nodes: Vec<NodeId> = table.preference_list(partition).iter().chain(table.walk(partition).iter().copied()).collect();
             nodes.sort_unstable();
             assert_eq!(nodes, [1, 5, 9, 12, 77].map(NodeId));
         }
@@ -288,11 +261,7 @@ mod tests {
         let spec = spec(1..=5);
         let table = PlacementTable::compute(&spec, 3).expect("enough members");
         for member in &spec.members {
-            let lists = spec
-                .partitions
-                .iter()
-                .filter(|&partition| table.preference_list(partition).contains(member.id))
-                .count();
+            let lists = spec.partitions.iter().filter(|&partition| table.preference_list(partition).contains(member.id)).count();
             assert_eq!(table.load(member.id), lists);
         }
         assert_eq!(table.load(NodeId(6)), 0);
@@ -308,20 +277,8 @@ mod tests {
         let others = [
             of(&base, 2),
             of(&spec([1, 2, 3, 5]), 3),
-            of(
-                &RingSpec {
-                    epoch: RingEpoch(2),
-                    ..base.clone()
-                },
-                3,
-            ),
-            of(
-                &RingSpec {
-                    partitions: Partitions::new(128).expect("a power of two"),
-                    ..base.clone()
-                },
-                3,
-            ),
+            of(&RingSpec { epoch: RingEpoch(2), ..base.clone() }, 3),
+            of(&RingSpec { partitions: Partitions::new(128).expect("a power of two"), ..base.clone() }, 3),
             of(&zoned, 3),
         ];
         assert!(!others.contains(&of(&base, 3)));

@@ -161,10 +161,7 @@ mod tests {
     fn what_is_read_is_checked_like_what_is_made() {
         let read = |json| serde_json::from_str::<PreferenceList>(json);
         assert_eq!(read("[4,1,7]").expect("distinct"), list(&[4, 1, 7]).expect("distinct"));
-        assert_eq!(
-            serde_json::to_string(&list(&[4, 1, 7]).expect("distinct")).expect("serialises"),
-            "[4,1,7]"
-        );
+        assert_eq!(serde_json::to_string(&list(&[4, 1, 7]).expect("distinct")).expect("serialises"), "[4,1,7]");
         for json in ["[]", "[1,1]", "[1,2,3,4,5,6,7,8]"] {
             assert!(read(json).is_err(), "{json}");
         }

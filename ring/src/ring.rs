@@ -98,8 +98,7 @@ impl Ring {
 
     /// The homes of a key; none if the ring was not made for this replica count.
     pub fn preference_list(&self, replicas: u8, key: &[u8]) -> Option<&PreferenceList> {
-        self.table(replicas)
-            .map(|table| table.preference_list(self.partitions().of_key(key)))
+        self.table(replicas).map(|table| table.preference_list(self.partitions().of_key(key)))
     }
 }
 
@@ -109,11 +108,7 @@ mod tests {
 
     fn spec() -> RingSpec {
         let members = [3, 1, 4, 2, 5].map(|id| Member::new(NodeId(id))).to_vec();
-        RingSpec {
-            epoch: RingEpoch(7),
-            partitions: Partitions::default(),
-            members,
-        }
+        RingSpec { epoch: RingEpoch(7), partitions: Partitions::default(), members }
     }
 
     #[test]
@@ -123,11 +118,7 @@ mod tests {
         let homes = ring.preference_list(3, b"{user1000}.following").expect("made for three");
         assert_eq!(homes.len(), 3);
         assert_eq!(Some(homes), ring.preference_list(3, b"{user1000}.followers"));
-        assert_eq!(
-            Some(homes),
-            ring.table(3)
-                .map(|table| table.preference_list(ring.partitions().of_key(b"user1000")))
-        );
+        assert_eq!(Some(homes), ring.table(3).map(|table| table.preference_list(ring.partitions().of_key(b"user1000"))));
         assert_eq!(ring.preference_list(2, b"key"), None);
     }
 
@@ -136,18 +127,12 @@ mod tests {
         let ring = Ring::new(spec(), [3]).expect("enough members");
         assert!(ring.members().is_sorted());
         assert!(ring.contains(NodeId(4)) && !ring.contains(NodeId(6)));
-        assert_eq!(
-            (ring.epoch().to_string(), ring.partitions()),
-            ("e7".to_owned(), Partitions::default())
-        );
+        assert_eq!((ring.epoch().to_string(), ring.partitions()), ("e7".to_owned(), Partitions::default()));
     }
 
     #[test]
     fn one_impossible_table_makes_no_ring() {
-        assert_eq!(
-            Ring::new(spec(), [3, 6]).err(),
-            Some(PlacementError::TooFewMembers { members: 5, replicas: 6 })
-        );
+        assert_eq!(Ring::new(spec(), [3, 6]).err(), Some(PlacementError::TooFewMembers { members: 5, replicas: 6 }));
     }
 
     #[test]

@@ -17,10 +17,7 @@ use thiserror::Error;
 /// Number of slots. Fixed for ever: it is part of what clients compute.
 pub const SLOTS: u16 = 16384;
 
-const _: () = assert!(
-    SLOTS.is_power_of_two(),
-    "partitions are equal runs of slots only if both are powers of two"
-);
+const _: () = assert!(SLOTS.is_power_of_two(), "partitions are equal runs of slots only if both are powers of two");
 
 /// One of [`SLOTS`] classes of keys, `0..SLOTS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,11 +30,7 @@ impl Slot {
     /// # Errors
     /// [`SlotError`] if there is no such slot.
     pub fn new(number: u16) -> Result<Self, SlotError> {
-        if number < SLOTS {
-            Ok(Slot(number))
-        } else {
-            Err(SlotError { number })
-        }
+        if number < SLOTS { Ok(Slot(number)) } else { Err(SlotError { number }) }
     }
 
     /// Its number, `0..SLOTS`.

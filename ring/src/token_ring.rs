@@ -131,11 +131,7 @@ impl TokenRing {
                 position = met.next_position();
             }
         }
-        TokenRing {
-            tokens,
-            partitions: usize::from(partitions.count()),
-            members: nodes.len(),
-        }
+        TokenRing { tokens, partitions: usize::from(partitions.count()), members: nodes.len() }
     }
 
     pub(crate) fn members(&self) -> usize {
@@ -166,9 +162,7 @@ fn sorted_tokens(nodes: &[NodeId], partitions: Partitions) -> Vec<Token> {
             tokens[usize::from(partition) * nodes.len() + usize::from(member)] = Token::new(partition, distance, member);
         }
     }
-    tokens
-        .chunk_by_mut(|a, b| a.partition() == b.partition())
-        .for_each(<[Token]>::sort_unstable);
+    tokens.chunk_by_mut(|a, b| a.partition() == b.partition()).for_each(<[Token]>::sort_unstable);
     tokens
 }
 
@@ -176,25 +170,16 @@ fn sorted_tokens(nodes: &[NodeId], partitions: Partitions) -> Vec<Token> {
 fn distances(node: NodeId, partitions: Partitions) -> impl Iterator<Item = (u16, u32)> {
     let fraction_bits = DISTANCE_BITS - partitions.count().ilog2();
     let fraction_mask = (1u64 << fraction_bits) - 1;
-    ranking(node, partitions)
-        .into_iter()
-        .zip(0u64..)
-        .map(move |((draw, partition), rank)| {
-            let distance = rank << fraction_bits | draw & fraction_mask;
-            (
-                partition,
-                u32::try_from(distance).expect("a rank has the bits that the fraction leaves"),
-            )
-        })
+    ranking(node, partitions).into_iter().zip(0u64..).map(move |((draw, partition), rank)| {
+        let distance = rank << fraction_bits | draw & fraction_mask;
+        (partition, u32::try_from(distance).expect("a rank has the bits that the fraction leaves"))
+    })
 }
 
 /// A node's draw for each partition, the partition of the smallest draw first.
 fn ranking(node: NodeId, partitions: Partitions) -> Vec<(u64, u16)> {
     let mut stream = vec![0; usize::from(partitions.count()) * size_of::<u64>()];
-    blake3::Hasher::new_derive_key(RANKING_DOMAIN)
-        .update(&node.0.to_le_bytes())
-        .finalize_xof()
-        .fill(&mut stream);
+    blake3::Hasher::new_derive_key(RANKING_DOMAIN).update(&node.0.to_le_bytes()).finalize_xof().fill(&mut stream);
     let (draws, _) = stream.as_chunks();
     let mut ranking: Vec<(u64, u16)> = draws.iter().copied().map(u64::from_le_bytes).zip(0..).collect();
     ranking.sort_unstable();
@@ -242,12 +227,7 @@ mod tests {
         let few = nodes([3, 8, 90]);
         let many = nodes([1, 3, 4, 8, 20, 90, 91]);
         let order = |all: &[NodeId], partition| -> Vec<NodeId> {
-            TokenRing::new(all, q(64))
-                .walk(partition)
-                .iter()
-                .map(|token| all[token.member()])
-                .filter(|node| few.contains(node))
-                .collect()
+            TokenRing::new(all, q(64)).walk(partition).iter().map(|token| all[token.member()]).filter(|node| few.contains(node)).collect()
         };
         for partition in 0..64 {
             assert_eq!(order(&few, partition), order(&many, partition));

@@ -17,11 +17,7 @@ fn member_in(zone: &str, id: u64) -> Member {
 
 /// The fingerprint, the load of each node, then for each partition its preference list and its walk.
 fn describe(members: Vec<Member>) -> String {
-    let spec = RingSpec {
-        epoch: RingEpoch(1),
-        partitions: Partitions::default(),
-        members,
-    };
+    let spec = RingSpec { epoch: RingEpoch(1), partitions: Partitions::default(), members };
     let table = PlacementTable::compute(&spec, 3).expect("at least three members");
     let mut text = format!("fingerprint {:016x}\n", table.fingerprint());
     for member in &spec.members {
@@ -65,8 +61,5 @@ fn seven_nodes_with_ids_of_every_size() {
 #[test]
 fn six_nodes_in_three_unequal_zones() {
     let members = [("east", 1), ("east", 2), ("east", 3), ("north", 4), ("north", 5), ("west", 6)];
-    check(
-        members.map(|(zone, id)| member_in(zone, id)).to_vec(),
-        include_str!("golden/6-nodes-3-zones.txt"),
-    );
+    check(members.map(|(zone, id)| member_in(zone, id)).to_vec(), include_str!("golden/6-nodes-3-zones.txt"));
 }

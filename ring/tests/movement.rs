@@ -46,11 +46,7 @@ impl Factors {
 impl fmt::Display for Factors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Factors { worst, sum, count, above } = self;
-        write!(
-            f,
-            "mean {:.3}, worst {worst:.3}, {above} of {count} above {FACTOR_MAX}",
-            sum / *count as f64
-        )
+        write!(f, "mean {:.3}, worst {worst:.3}, {above} of {count} above {FACTOR_MAX}", sum / *count as f64)
     }
 }
 
@@ -69,9 +65,8 @@ impl Movement {
         for membership in 0..memberships {
             let base = draws.next() >> 1;
             // In every other membership nodes are numbered as people do it.
-            let ids: Vec<u64> = (0..*nodes.end() as u64)
-                .map(|number| if membership % 2 == 0 { draws.next() } else { base + number })
-                .collect();
+            let ids: Vec<u64> =
+                (0..*nodes.end() as u64).map(|number| if membership % 2 == 0 { draws.next() } else { base + number }).collect();
             for partitions in [64, 128, 256, 512, 1024] {
                 for replicas in 1..=5 {
                     movement.grow(&ids, partitions, replicas, *nodes.start());
@@ -101,26 +96,14 @@ impl Movement {
 fn table(ids: &[u64], partitions: u16, replicas: u8) -> PlacementTable {
     let members = ids.iter().map(|&id| Member::new(NodeId(id))).collect();
     let partitions = Partitions::new(partitions).expect("a power of two");
-    PlacementTable::compute(
-        &RingSpec {
-            epoch: RingEpoch(1),
-            partitions,
-            members,
-        },
-        replicas,
-    )
-    .expect("enough members")
+    PlacementTable::compute(&RingSpec { epoch: RingEpoch(1), partitions, members }, replicas).expect("enough members")
 }
 
 /// Copies that a node holds after, but not before; as many as the other way round.
 fn moved(before: &PlacementTable, after: &PlacementTable) -> usize {
     let new_homes = |partition| {
         let old = before.preference_list(partition);
-        after
-            .preference_list(partition)
-            .iter()
-            .filter(move |&node| !old.contains(node))
-            .count()
+        after.preference_list(partition).iter().filter(move |&node| !old.contains(node)).count()
     };
     after.partitions().iter().map(new_homes).sum()
 }

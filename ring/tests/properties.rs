@@ -7,11 +7,7 @@ use quorate_ring::{Member, NodeId, Partitions, PlacementTable, RingEpoch, RingSp
 
 fn spec(partition_bits: u32, members: impl IntoIterator<Item = Member>) -> RingSpec {
     let partitions = Partitions::new(1 << partition_bits).expect("a power of two");
-    RingSpec {
-        epoch: RingEpoch(1),
-        partitions,
-        members: members.into_iter().collect(),
-    }
+    RingSpec { epoch: RingEpoch(1), partitions, members: members.into_iter().collect() }
 }
 
 fn zone(number: u8) -> Zone {

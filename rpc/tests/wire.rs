@@ -9,9 +9,7 @@ use bytes::Bytes;
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
 use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
-use quorate_protocol::{
-    Actor, Attempt, Body, BucketId, ClientId, Context, Dot, KeyEpoch, Level, OpId, SealedContext, Siblings, Version,
-};
+use quorate_protocol::{Actor, Attempt, Body, BucketId, ClientId, Context, Dot, KeyEpoch, Level, OpId, SealedContext, Siblings, Version};
 use quorate_ring::{NodeId, PartitionId, RingEpoch};
 use quorate_rpc::admin::{Faults, LinkFault};
 use quorate_rpc::kv::{
@@ -82,7 +80,8 @@ fn client_messages(lines: &mut String) {
     let reply = WriteReply { context: sealed(), session: Some(sealed()), receipt: receipt() };
     line(lines, "write reply", &KeyValueResponse::Write(Ok(reply)));
     line(lines, "write failure", &KeyValueResponse::Write(Err(failure())));
-    let list = ListRequest { bucket: BucketId(0), partition: PartitionId(9), after: Some(key()), count_max: 10, level: None, micros_left: 5 };
+    let list =
+        ListRequest { bucket: BucketId(0), partition: PartitionId(9), after: Some(key()), count_max: 10, level: None, micros_left: 5 };
     line(lines, "list", &KeyValueRequest::List { request: list });
     line(lines, "topology", &KeyValueRequest::Topology {});
     line(lines, "status", &KeyValueRequest::Status {});

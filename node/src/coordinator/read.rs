@@ -22,12 +22,7 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
     let level = request.level.unwrap_or(bucket.level);
     let seen = request.seen.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
     let begun = node.clock.tick();
-    let subject = Subject {
-        strict: level.is_strict(),
-        key: request.key,
-        deadline: deadline(node, begun, request.micros_left),
-        bucket,
-    };
+    let subject = Subject { strict: level.is_strict(), key: request.key, deadline: deadline(node, begun, request.micros_left), bucket };
     let plan = plan(node, &subject, level, seen.unwrap_or_default())?;
     let seal = (subject.bucket.id, subject.key.clone());
     let result = Drive::new(node, subject, Read::new(plan, begun)).answer().await;
@@ -47,7 +42,8 @@ fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<R
     let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch)
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     let coordination = &node.config.coordination;
-    let repair_behind = !level.is_strict() && usize::from(quorum.needed()) < place.homes.len() && draw(coordination.background_repair_chance);
+    let repair_behind =
+        !level.is_strict() && usize::from(quorum.needed()) < place.homes.len() && draw(coordination.background_repair_chance);
     Ok(ReadPlan {
         me: node.me(),
         level,

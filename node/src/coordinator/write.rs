@@ -90,12 +90,8 @@ fn check(node: &Node, request: &WriteRequest, begun: Tick) -> Result<Checked, Fa
         WriteContext::Concurrent => Seen::Nothing,
     };
     let session = request.session.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
-    let subject = Subject {
-        strict: level.is_strict(),
-        key: request.key.clone(),
-        deadline: deadline(node, begun, request.micros_left),
-        bucket,
-    };
+    let subject =
+        Subject { strict: level.is_strict(), key: request.key.clone(), deadline: deadline(node, begun, request.micros_left), bucket };
     Ok(Checked { subject, level, seen, session })
 }
 

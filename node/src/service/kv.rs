@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quorate_protocol::outcome::Failure;
-use quorate_rpc::kv::{
-    KeyValue, ListRequest, PeerStatus, ReadReply, ReadRequest, Status, Topology, WriteReply, WriteRequest,
-};
+use quorate_rpc::kv::{KeyValue, ListRequest, PeerStatus, ReadReply, ReadRequest, Status, Topology, WriteReply, WriteRequest};
 use quorate_rpc::peer::KeysPage;
 use quorate_rpc::tarpc::context::Context;
 

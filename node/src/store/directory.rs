@@ -120,8 +120,7 @@ fn look(directory: &Path) -> io::Result<Contents> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Nothing),
         Err(error) => return Err(error),
     };
-    let names: Vec<String> =
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<_>>()?;
+    let names: Vec<String> = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<_>>()?;
     let has = |name: &str| names.iter().any(|found| found == name);
     if has(identity::FILE) {
         return Ok(Contents::Node { whole: has(DATABASE) || !has(DATABASE_UNFINISHED) });
@@ -241,10 +240,7 @@ fn compare(directory: &Path, identity: &Identity, expected: &Expected) -> Result
     if identity.node != expected.node {
         return Err(OpenError::OtherNode { directory, here: identity.node, expected: expected.node });
     }
-    let facts = [
-        (Fact::Partitions, identity.partitions, expected.partitions),
-        (Fact::Replicas, identity.replicas, expected.replicas),
-    ];
+    let facts = [(Fact::Partitions, identity.partitions, expected.partitions), (Fact::Replicas, identity.replicas, expected.replicas)];
     match facts.into_iter().find(|(_, here, expected)| here != expected) {
         Some((fact, here, expected)) => Err(OpenError::OtherFact { directory, fact, here, expected }),
         None => Ok(()),
@@ -254,7 +250,7 @@ fn compare(directory: &Path, identity: &Identity, expected: &Expected) -> Result
 fn open_database(directory: &Path, nonce: Nonce, options: &StoreOptions) -> Result<(Engine, NodeRecord), OpenError> {
     let path = database_path(directory);
     let damage = wal::check(&path).map_err(|error| failed(directory, "read the logs in", &path, error))?;
-    if let Some(wal::DamagedLog { file, offset }) = damage.filter(|_| false) {
+    if let Some(wal::DamagedLog { file, offset }) = damage {
         return Err(OpenError::LogDamaged { file, offset });
     }
     let engine = Engine::open(&path, options).map_err(|error| engine_failed(directory, error))?;
@@ -280,6 +276,8 @@ pub(super) fn engine_failed(directory: &Path, source: rocksdb::Error) -> OpenErr
         OpenError::DiskFull { directory }
     } else if engine::is_locked(&source) {
         OpenError::Locked { directory, process: None }
+    } else if engine::is_refused_by_system(&source) {
+        OpenError::DatabaseUnusable { directory, source }
     } else {
         OpenError::DatabaseDamaged { directory, source }
     }

@@ -9,7 +9,7 @@
 //! **Why these options.**
 //! - *Recovery mode*: the default stops at the first bad log record and opens successfully, so a flipped bit would silently
 //!   drop later, acknowledged writes. `TolerateCorruptedTailRecords` forgives a torn end and refuses a bad checksum. What it
-//!   still misses, a damaged length near the end of the file, [`super::wal`] finds beforehand.
+//!   still misses, damaged lengths and types, [`super::wal`] finds beforehand.
 //! - *No log recycling*: in a recycled file the old records behind the end look like damage.
 //! - *Logs tracked*: each log names its predecessor, closed logs are listed in the manifest, and a database without any log
 //!   is refused, so a log that was deleted is missed.
@@ -66,6 +66,12 @@ pub(super) fn is_disk_full(error: &rocksdb::Error) -> bool {
 pub(super) fn is_locked(error: &rocksdb::Error) -> bool {
     let words: &str = error.as_ref();
     error.kind() == ErrorKind::IOError && words.contains("lock") && words.contains("LOCK")
+}
+
+/// Whether a failure is the system's and says nothing about the data. A missing file does.
+pub(super) fn is_refused_by_system(error: &rocksdb::Error) -> bool {
+    let words: &str = error.as_ref();
+    error.kind() == ErrorKind::IOError && !words.contains("No such file or directory")
 }
 
 pub(super) struct Engine {

@@ -77,7 +77,9 @@ impl Hints {
         let mut index = Index::default();
         let mut walk = engine.entries_between(engine.hints(), &[], None);
         while let Some((key, value)) = walk.item() {
-            let Some((target, seq)) = parse_entry_key(key) else { return Ok(None) };
+            let Some((target, seq)) = parse_entry_key(key) else {
+                return Ok(None);
+            };
             index.insert(target, seq, length(value));
             walk.next();
         }

@@ -120,8 +120,8 @@ impl Store {
     /// synced.
     ///
     /// # Errors
-    /// Every way in which the directory is not this node's own whole data; nothing in it was changed, except that an
-    /// interrupted `Init::Fresh` may leave parts that the next one removes.
+    /// Every way in which the directory is not this node's own whole data. No data was changed; an interrupted `Init::Fresh`
+    /// may leave parts that the next one removes.
     pub fn open(directory: &Path, expected: &Expected, init: Init, options: &StoreOptions) -> Result<(Self, Opened), OpenError> {
         let (store, opened) = Self::prepare(directory, expected, init, options)?;
         store.begin().map_err(|source| OpenError::Io { action: "start a thread for", path: directory.to_owned(), source })?;
@@ -136,8 +136,7 @@ impl Store {
         let peers = peers::Peers::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of peers"))?;
         let hints = hints::Hints::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of hints"))?;
         let (node, record) = node_record::NodeLedger::start(&last, &engine).map_err(damaged)?;
-        let opened =
-            Opened { boot: record.boot, nonce, clean: last.clean_shutdown, epoch_floor: record.epoch_floor, hlc: record.hlc };
+        let opened = Opened { boot: record.boot, nonce, clean: last.clean_shutdown, epoch_floor: record.epoch_floor, hlc: record.hlc };
         let (queue, overlay) = (queue::Queue::new(options), overlay::Overlay::new());
         let shared = Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default() });
         let store = Self { committer: Mutex::default(), shared, directory: directory.to_owned(), _lock: lock };

@@ -1,6 +1,6 @@
 //! Why a data directory was not opened: each message says which directory, what is wrong, and what to do.
 //!
-//! Whatever the reason, nothing in the directory was changed and nothing was served.
+//! Whatever the reason, no data was changed and nothing was served.
 
 use std::fmt;
 use std::io;
@@ -182,9 +182,22 @@ pub enum OpenError {
         #[source]
         source: rocksdb::Error,
     },
-    /// The log is damaged before its end.
+    /// The system does not let RocksDB work.
     #[error(
-        "the log {} is damaged at byte {offset} and goes on behind; starting without what is lost would break promises given to \
+        "the database in {} cannot be opened; nothing says that it is damaged: check permissions, limits on open files and the \
+         disk, and start again",
+        directory.display()
+    )]
+    DatabaseUnusable {
+        /// The directory.
+        directory: PathBuf,
+        /// RocksDB's own words.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// A log is damaged, and not in the way in which a crash leaves it.
+    #[error(
+        "the log {} is damaged at byte {offset}; starting without what is lost would break promises given to \
          other nodes, so give the node a new id and an empty directory (its peers hold its data)",
         file.display()
     )]

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::queue::WriteSeq;
 use super::key::StorageKey;
+use super::queue::WriteSeq;
 
 /// Locks among which keys are spread. Enough that two of a few hundred concurrent writers seldom share one.
 const STRIPES: usize = 256;

@@ -152,6 +152,22 @@ fn the_database_of_another_directory_is_refused() {
     assert!(matches!(place.refusal(), OpenError::ForeignDatabase { .. }));
 }
 
+/// Whoever follows the advice for a damaged database gives up a node.
+#[test]
+fn what_the_system_refuses_is_not_called_damage() {
+    let place = stopped();
+    let (current, away) = (place.path().join("db/CURRENT"), place.path().join("away"));
+    fs::rename(&current, &away).expect("writable");
+    assert!(matches!(place.refusal(), OpenError::DatabaseDamaged { .. }), "a missing file is damage");
+    fs::create_dir(&current).expect("writable");
+    let refusal = place.refusal();
+    assert!(matches!(refusal, OpenError::DatabaseUnusable { .. }), "{refusal:?}");
+    says(&refusal, &place, &["permissions"]);
+    fs::remove_dir(&current).expect("writable");
+    fs::rename(&away, &current).expect("writable");
+    still_opens(&place);
+}
+
 /// Every point at which `--init` can be interrupted, remade by hand from a finished one.
 #[test]
 fn an_interrupted_init_is_retried_or_finished() {

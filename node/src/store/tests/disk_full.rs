@@ -1,6 +1,5 @@
 //! A full disk makes the store read-only; any other failure of a log write ends the process.
 
-
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{Actor, Body, Context, Dot, Siblings, Version};
 

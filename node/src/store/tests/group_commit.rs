@@ -9,8 +9,7 @@ use crate::store::Pending;
 fn waiting_writers_share_syncs() {
     let place = Place::new();
     let store = stalled(&place, &small());
-    let commits: Vec<Commit> =
-        (0..500).map(|index| queue_bump(&store, &format!("k{index}")).expect("the store takes writes").1).collect();
+    let commits: Vec<Commit> = (0..500).map(|index| queue_bump(&store, &format!("k{index}")).expect("the store takes writes").1).collect();
     store.begin().expect("a thread can be started");
     commits.into_iter().for_each(|commit| commit.wait().expect("the disk has space"));
     let counters = store.counters();
@@ -22,8 +21,7 @@ fn waiting_writers_share_syncs() {
 fn a_batch_ends_at_its_limits() {
     let place = Place::new();
     let store = stalled(&place, &StoreOptions { batch_writes_max: 10, ..small() });
-    let commits: Vec<Commit> =
-        (0..35).map(|index| queue_bump(&store, &format!("k{index}")).expect("the store takes writes").1).collect();
+    let commits: Vec<Commit> = (0..35).map(|index| queue_bump(&store, &format!("k{index}")).expect("the store takes writes").1).collect();
     store.begin().expect("a thread can be started");
     commits.into_iter().for_each(|commit| commit.wait().expect("the disk has space"));
     assert_eq!(store.counters().batches, 4);

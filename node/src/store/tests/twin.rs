@@ -73,7 +73,10 @@ fn check(steps: &[Step]) -> Result<(), TestCaseError> {
                 (*name, twin.applied(*name), look)
             }
             Step::Clear(name) => {
-                let clear = |record: &mut KeyRecord| counted(Some(&std::mem::take(record))) * 0;
+                let clear = |record: &mut KeyRecord| {
+                    *record = KeyRecord::default();
+                    counted(Some(record))
+                };
                 (*name, 0, store.update(&key(NAMES[*name]), Durability::Synced, clear))
             }
             Step::Commit => {
