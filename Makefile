@@ -1,0 +1,63 @@
+# Builds, runs and checks Quorate. `make help` lists the targets; CONTRIBUTING.md says more.
+#
+# Everything is built in the one profile, release, with the same features, so that RocksDB is compiled once. CARGO_TARGET_DIR
+# says where, ./target by default.
+#
+# Only the last command of `demo` reads stdin. All others get /dev/null, so that a script piped into `make demo` reaches it
+# whole.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: build demo test check fix bench doc help prepare prepare-lints
+
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export RIVAL
+
+BINARY := $(CARGO_TARGET_DIR)/release/quorate
+# `make -s` silences cargo too, but for errors.
+QUIET := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
+# What is tested elsewhere must be what is committed.
+LOCKED := $(if $(CI),--locked)
+
+define build-binary
+@[[ -e "$(BINARY)" ]] || echo 'quorate: the first build compiles RocksDB, which takes some minutes' >&2
+cargo build --release $(LOCKED) $(QUIET) </dev/null
+endef
+
+build: prepare ## build the binary and print its path (the default)
+	$(build-binary)
+	@echo "$(BINARY)"
+
+demo: prepare ## run a real cluster with a prompt; ARGS='--nodes 5' and the like are passed on
+	$(build-binary)
+	@exec "$(BINARY)" demo $(ARGS)
+
+test: prepare ## run all tests
+	cargo test --workspace --release $(LOCKED) --no-fail-fast </dev/null
+
+check: prepare-lints ## check format and lints
+	cargo fmt --all --check </dev/null
+	cargo clippy --workspace --all-targets --release $(LOCKED) $(QUIET) -- -D warnings </dev/null
+
+fix: prepare-lints ## format, and apply what Clippy can
+	cargo clippy --workspace --all-targets --release --fix --allow-dirty --allow-staged $(QUIET) </dev/null
+	cargo fmt --all </dev/null
+
+bench: prepare ## measure; RIVAL='command' runs another store's load between our rows and compares
+	$(build-binary)
+	@"$(BINARY)" bench --suite $${RIVAL:+--rival "$$RIVAL"} </dev/null
+
+doc: prepare ## build the API documentation, links checked
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --release $(LOCKED) $(QUIET) </dev/null
+	@echo "$(CARGO_TARGET_DIR)/doc/quorate/index.html"
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+
+prepare:
+	@scripts/prepare </dev/null
+
+prepare-lints:
+	@scripts/prepare --lints </dev/null
