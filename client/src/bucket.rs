@@ -1,0 +1,97 @@
+//! A bucket: a named key space, and how its operations are done unless they say otherwise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_protocol::Level;
+
+use crate::client::Inner;
+use crate::get::Get;
+use crate::operation::{Settings, Target};
+use crate::scan::{Keys, Scan};
+use crate::session::Session;
+use crate::typed::JsonBucket;
+use crate::write::Write;
+
+/// One bucket of the cluster. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example(kv: quorate_client::Client) -> Result<(), quorate_client::Error> {
+/// let carts = kv.bucket("carts").level(quorate_client::Level::One);
+/// carts.put("7", "milk").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: Settings,
+}
+
+impl Bucket {
+    /// The bucket's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The level of operations made through this value that name none.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.settings.level = Some(level);
+        self
+    }
+
+    /// The total deadline of operations made through this value that name none.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.settings.deadline = deadline;
+        self
+    }
+
+    /// The session of operations made through this value.
+    #[must_use]
+    pub fn session(mut self, session: &Session) -> Self {
+        self.settings.session = Some(session.clone());
+        self
+    }
+
+    /// Reads a key.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Get {
+        Get::new(self.target(key))
+    }
+
+    /// Writes a key. Without a context it replaces what the coordinating replica has seen.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Write {
+        Write::put(self.target(key), value.into())
+    }
+
+    /// Deletes a key. Without a context it deletes what the coordinating replica has seen.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Write {
+        Write::delete(self.target(key))
+    }
+
+    /// The bucket with JSON values of one type.
+    pub fn json<T>(self) -> JsonBucket<T> {
+        JsonBucket::new(self)
+    }
+
+    /// Lists the bucket's keys, deleted ones included.
+    pub fn keys(&self) -> Keys {
+        Keys::new(self.clone())
+    }
+
+    /// Reads every key of the bucket.
+    pub fn scan(&self) -> Scan {
+        Scan::new(self.clone())
+    }
+
+    fn target(&self, key: impl AsRef<[u8]>) -> Target {
+        self.target_of(Bytes::copy_from_slice(key.as_ref()))
+    }
+
+    pub(crate) fn target_of(&self, key: Bytes) -> Target {
+        Target { inner: Arc::clone(&self.inner), bucket: Arc::clone(&self.name), key, settings: self.settings.clone() }
+    }
+}

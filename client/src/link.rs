@@ -1,0 +1,306 @@
+//! The client's connection to one node: made when first needed, shared by all operations, made again when it broke.
+//!
+//! **Rules.**
+//! - *Upon an operation without a connection*: connect, once for all operations that wait; within the connect time-out.
+//! - *Upon a failed connect, a broken connection, or silence*: suspect the node. Operations then go elsewhere, and one that comes
+//!   here all the same uses the connection if it lives and fails at once if not: nobody waits for a node that has just failed.
+//! - *While the node is suspected*: a task asks it, less and less often, until it answers. It ends with the client.
+//!
+//! **Invariants.** A connection is used only after its node said that it is the node meant, of the cluster meant.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use quorate_protocol::outcome::Micros;
+use quorate_ring::NodeId;
+use quorate_rpc::hello::{self, Class, Hello, HelloError, Identity};
+use quorate_rpc::kv::{KeyValueClient, Topology};
+use quorate_rpc::transport;
+use tarpc::client::{Config, RpcError};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::clock::{Clock, micros};
+use crate::health::Health;
+
+/// Requests in flight on one connection, and as many waiting to be written. Beyond, operations wait and their deadline decides.
+const REQUESTS_MAX: usize = 4096;
+
+/// How much longer tarpc waits than the operation does; the operation's own deadline decides, this only tidies up.
+const CALL_SLACK: Duration = Duration::from_millis(500);
+
+const PROBE_WAIT_MIN: Duration = Duration::from_millis(10);
+const PROBE_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Why there is no connection to a node. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The address does not resolve, or nothing accepts connections there.
+    #[error("cannot connect: {}", source.kind())]
+    Unreachable {
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The node did not accept, or did not introduce itself, in time.
+    #[error("no answer to the connection within {}", Micros(micros(*after)))]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The introduction failed, or the node refused.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// The address belongs to another cluster.
+    #[error("it belongs to cluster {found:?}, not {expected:?}")]
+    OtherCluster {
+        /// The cluster that was meant.
+        expected: String,
+        /// The cluster found.
+        found: String,
+    },
+    /// Another node answers at the address.
+    #[error("{found} answers at its address")]
+    OtherNode {
+        /// The node found.
+        found: NodeId,
+    },
+    /// The connection stands, but nothing comes back.
+    #[error("connected but silent")]
+    Silent,
+    /// The connection broke a moment ago and is being made again.
+    #[error("its connection broke")]
+    Broken,
+}
+
+impl From<io::Error> for LinkError {
+    fn from(source: io::Error) -> Self {
+        Self::Unreachable { source }
+    }
+}
+
+/// A connection over which calls can be made.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) calls: KeyValueClient,
+    open: Arc<AtomicBool>,
+}
+
+impl Channel {
+    /// Connects and introduces the client, which means to reach `cluster` if it knows one.
+    pub(crate) async fn open(address: &str, cluster: Option<&str>, within: Duration) -> Result<(Self, String, Identity), LinkError> {
+        timeout(within, Self::connect(address, cluster)).await.unwrap_or(Err(LinkError::TimedOut { after: within }))
+    }
+
+    async fn connect(address: &str, cluster: Option<&str>) -> Result<(Self, String, Identity), LinkError> {
+        let mut stream = TcpStream::connect(address).await?;
+        transport::prepare(&stream)?;
+        let hello = Hello { cluster: cluster.map(str::to_owned), class: Class::Client, from: None, topology: 0 };
+        let (found, identity) = hello::introduce(&mut stream, &hello).await?;
+        if let Some(expected) = cluster.filter(|expected| *expected != found) {
+            return Err(LinkError::OtherCluster { expected: expected.to_owned(), found });
+        }
+        let mut config = Config::default();
+        config.max_in_flight_requests = REQUESTS_MAX;
+        config.pending_request_buffer = REQUESTS_MAX;
+        let started = KeyValueClient::new(config, transport::framed(stream));
+        let open = Arc::new(AtomicBool::new(true));
+        let closes = ClosesOnDrop(Arc::clone(&open));
+        let node = identity.node;
+        let dispatch = started.dispatch;
+        tokio::spawn(async move {
+            let _closes = closes;
+            match dispatch.await {
+                Ok(()) => debug!(%node, "connection closed"),
+                Err(error) => debug!(%node, %error, "connection broke"),
+            }
+        });
+        Ok((Self { calls: started.client, open }, found, identity))
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+/// Marks a connection closed when its task ends, be it because its runtime does.
+struct ClosesOnDrop(Arc<AtomicBool>);
+
+impl Drop for ClosesOnDrop {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// The envelope of a call that may take `left`.
+pub(crate) fn call_context(left: Duration) -> tarpc::context::Context {
+    let mut context = tarpc::context::current();
+    context.deadline = std::time::Instant::now() + left + CALL_SLACK;
+    context
+}
+
+/// One node as the client knows it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+    pub(crate) health: Health,
+    cluster: String,
+    connect_timeout: Duration,
+    clock: Clock,
+    channel: ArcSwapOption<Channel>,
+    connecting: Mutex<()>,
+    last_error: ArcSwapOption<LinkError>,
+    probing: AtomicBool,
+}
+
+impl Link {
+    pub(crate) fn new(node: NodeId, address: String, cluster: String, connect_timeout: Duration, clock: Clock) -> Self {
+        Self {
+            node,
+            address,
+            health: Health::default(),
+            cluster,
+            connect_timeout,
+            clock,
+            channel: ArcSwapOption::empty(),
+            connecting: Mutex::new(()),
+            last_error: ArcSwapOption::empty(),
+            probing: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes over a connection that has already been made to this node.
+    pub(crate) fn adopt(&self, channel: Channel) {
+        self.channel.store(Some(Arc::new(channel)));
+    }
+
+    /// The connection if there is one.
+    pub(crate) fn live(&self) -> Option<Arc<Channel>> {
+        self.channel.load_full().filter(|channel| channel.is_open())
+    }
+
+    /// The connection, made if need be; fails at once while the node is suspected and there is none.
+    pub(crate) async fn channel(self: &Arc<Self>) -> Result<Arc<Channel>, Arc<LinkError>> {
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let _turn = self.connecting.lock().await;
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let made = self.make().await;
+        if let Err(error) = &made {
+            self.suspect(Arc::clone(error));
+        }
+        made
+    }
+
+    /// What there is to say without connecting.
+    fn known(&self) -> Option<Result<Arc<Channel>, Arc<LinkError>>> {
+        if let Some(channel) = self.live() {
+            return Some(Ok(channel));
+        }
+        let error = || self.last_error.load_full().unwrap_or_else(|| Arc::new(LinkError::Broken));
+        self.health.is_suspected().then(|| Err(error()))
+    }
+
+    /// The connection, made if need be, suspected or not.
+    pub(crate) async fn channel_now(&self) -> Result<Arc<Channel>, Arc<LinkError>> {
+        let _turn = self.connecting.lock().await;
+        match self.live() {
+            Some(channel) => Ok(channel),
+            None => self.make().await,
+        }
+    }
+
+    async fn make(&self) -> Result<Arc<Channel>, Arc<LinkError>> {
+        let (channel, _, identity) = Channel::open(&self.address, Some(&self.cluster), self.connect_timeout).await?;
+        if identity.node != self.node {
+            return Err(Arc::new(LinkError::OtherNode { found: identity.node }));
+        }
+        let channel = Arc::new(channel);
+        self.channel.store(Some(Arc::clone(&channel)));
+        Ok(channel)
+    }
+
+    /// The node does not answer: passes it over until it does.
+    pub(crate) fn suspect(self: &Arc<Self>, error: Arc<LinkError>) {
+        debug!(node = %self.node, %error, "node suspected");
+        self.last_error.store(Some(error));
+        self.health.suspect();
+        self.start_probe();
+    }
+
+    fn start_probe(self: &Arc<Self>) {
+        if !self.probing.swap(true, Ordering::AcqRel) {
+            tokio::spawn(probe(ProbeTurn(Arc::downgrade(self))));
+        }
+    }
+
+    /// Asks the node where things are, by which it also shows that it answers. A connection that stays silent is given up: after a
+    /// partition it may stay silent for longer than a new one takes.
+    pub(crate) async fn topology(&self) -> Result<Topology, TopologyError> {
+        let channel = self.channel_now().await?;
+        let answer = timeout(self.connect_timeout, channel.calls.topology(call_context(self.connect_timeout))).await;
+        if answer.is_err() {
+            self.channel.compare_and_swap(&Some(Arc::clone(&channel)), None);
+        }
+        let topology = answer.unwrap_or(Err(RpcError::DeadlineExceeded))?;
+        self.health.trust();
+        Ok(topology)
+    }
+
+    pub(crate) fn standing(&self) -> crate::routing::Standing {
+        self.health.standing(self.clock.now())
+    }
+}
+
+/// A node did not tell where things are.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TopologyError {
+    #[error(transparent)]
+    Link(#[from] Arc<LinkError>),
+    #[error(transparent)]
+    Call(#[from] RpcError),
+}
+
+/// At most one task asks a suspected node. Its end is a swap, so that a suspicion which saw it running is seen after it.
+struct ProbeTurn(Weak<Link>);
+
+impl Drop for ProbeTurn {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.upgrade() {
+            link.probing.swap(false, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Asks a suspected node until it answers.
+async fn probe(turn: ProbeTurn) {
+    let mut wait = PROBE_WAIT_MIN;
+    loop {
+        sleep(wait).await;
+        wait = (wait * 2).min(PROBE_WAIT_MAX);
+        let Some(link) = turn.0.upgrade() else { return };
+        if link.health.is_suspected() {
+            match link.topology().await {
+                Ok(_) => {}
+                Err(TopologyError::Link(error)) => link.last_error.store(Some(error)),
+                Err(TopologyError::Call(error)) => debug!(node = %link.node, %error, "suspected node is silent"),
+            }
+        }
+        if !link.health.is_suspected() {
+            drop(turn);
+            if link.health.is_suspected() {
+                link.start_probe();
+            }
+            return;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which coordinators an operation goes to, in which order.
+//!
+//! **Promise.** Every home replica of the key is a candidate, and a few other nodes are, because any node can coordinate.
+//! A node that failed lately comes last, it is never left out.
+//!
+//! **Rules.**
+//! - *Among home replicas that answer*: draw two, ask the one that is clearly faster first. Two that are about equally fast
+//!   share the load by the draw. Once in a while the draw alone decides, or a node that was slow once would never be
+//!   measured again.
+//! - *Then* other nodes that answer, in ring order.
+//! - *Then* home replicas that failed lately.
+//!
+//! Sources: Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing* (2001).
+
+/// Nodes beside the home replicas that an operation may go to. They only forward, so more than a few help nobody.
+const OTHERS_MAX: usize = 4;
+
+/// How many times slower a node must be to be passed over.
+const CLEARLY_SLOWER: u64 = 2;
+
+/// One operation in so many ignores what is known of latencies.
+const EXPLORE_ONE_IN: u64 = 64;
+
+/// What is known of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It answers; its usual latency in microseconds, zero while unknown.
+    Answers { micros: u64 },
+    /// It failed lately.
+    Failing,
+}
+
+impl Standing {
+    fn answers(self) -> bool {
+        matches!(self, Self::Answers { .. })
+    }
+
+    fn is_clearly_slower_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Answers { micros }, Self::Answers { micros: others }) => micros > others.saturating_mul(CLEARLY_SLOWER),
+            (Self::Failing, _) | (_, Self::Failing) => false,
+        }
+    }
+}
+
+/// Orders the candidates of one operation; `draw` is a fresh random number.
+pub(crate) fn order<T: Copy>(homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing, draw: u64) -> Vec<T> {
+    let mut ordered = Vec::with_capacity(homes.len() + OTHERS_MAX);
+    let (spread, explore) = (draw >> 32, draw & 0xffff_ffff);
+    let start = usize::try_from(spread % homes.len().max(1) as u64).expect("less than the number of homes");
+    let drawn = || homes[start..].iter().chain(&homes[..start]).copied();
+    ordered.extend(drawn().filter(|node| standing(*node).answers()));
+    if let [first, second, ..] = ordered[..]
+        && standing(first).is_clearly_slower_than(standing(second))
+        && !explore.is_multiple_of(EXPLORE_ONE_IN)
+    {
+        ordered.swap(0, 1);
+    }
+    ordered.extend(others.into_iter().filter(|node| standing(*node).answers()).take(OTHERS_MAX));
+    ordered.extend(drawn().filter(|node| !standing(*node).answers()));
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOMES: [u8; 3] = [1, 2, 3];
+
+    fn even(_: u8) -> Standing {
+        Standing::Answers { micros: 500 }
+    }
+
+    /// How often each of the homes comes first, over draws that visit every start and explore or not.
+    fn firsts(standing: impl Fn(u8) -> Standing) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for spread in 0..30u64 {
+            for explore in 0..EXPLORE_ONE_IN {
+                counts[usize::from(order(&HOMES, [], &standing, spread << 32 | explore)[0])] += 1;
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn equals_share_the_load() {
+        let [_, a, b, c] = firsts(even);
+        assert!(a == b && b == c, "{a} {b} {c}");
+    }
+
+    #[test]
+    fn a_slow_home_is_passed_over_but_not_forgotten() {
+        let [_, _, slow, _] = firsts(|node| Standing::Answers { micros: if node == 2 { 5_000 } else { 500 } });
+        assert_eq!(slow, 30 / 3, "only when exploring");
+    }
+
+    #[test]
+    fn a_node_that_was_never_measured_counts_as_fast() {
+        let [_, _, unknown, _] = firsts(|node| Standing::Answers { micros: if node == 2 { 0 } else { 500 } });
+        assert!(unknown > 30 * 64 / 2);
+    }
+
+    #[test]
+    fn a_failing_home_comes_after_other_nodes_and_is_still_tried() {
+        let failing = |node| if node == 2 { Standing::Failing } else { even(node) };
+        for spread in 0..6u64 {
+            let ordered = order(&HOMES, [7, 8], failing, spread << 32 | 1);
+            assert_eq!(ordered.len(), 5);
+            assert_eq!(ordered[2..], [7, 8, 2]);
+        }
+    }
+
+    #[test]
+    fn other_nodes_are_few() {
+        assert_eq!(order(&HOMES, [10, 11, 12, 13, 14, 15, 16], even, 1).len(), HOMES.len() + OTHERS_MAX);
+    }
+
+    #[test]
+    fn somebody_is_asked_even_if_everybody_fails() {
+        assert_eq!(order(&HOMES, [7], |_| Standing::Failing, 1 << 32), [2, 3, 1]);
+    }
+}

@@ -1,0 +1,365 @@
+//! A cluster of fake nodes on loopback: real sockets, hello and codec, but one store for all, and answers by script.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use quorate_client::{BucketInfo, Client, ClientBuilder, Level, NodeId, Receipt, Sibling, Status, Topology};
+use quorate_protocol::hlc::Hlc;
+use quorate_protocol::outcome::{Failure, Reason};
+use quorate_protocol::sealed::{ContextSeal, InvalidContext};
+use quorate_protocol::{Actor, BootId, BucketId, Context, Dot, KeyEpoch, SealedContext, Siblings, Version};
+use quorate_ring::{Member, Partitions, RingEpoch, RingSpec};
+use quorate_rpc::hello::{self, HelloRefusal, HelloReply, Identity};
+use quorate_rpc::kv::{KeyValue, ListRequest, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
+use quorate_rpc::peer::KeysPage;
+use quorate_rpc::transport;
+use tarpc::context;
+use tarpc::server::{BaseChannel, Channel};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+pub(crate) const CLUSTER: &str = "fake";
+/// A bucket whose keys have one home replica each.
+pub(crate) const SINGLE: &str = "single";
+
+/// What becomes of the next request that arrives anywhere.
+#[derive(Debug)]
+pub(crate) enum Script {
+    /// It is done as it should be.
+    Do,
+    /// It fails.
+    Fail(Failure),
+    /// Its connection breaks, before anything is done.
+    Break,
+    /// It is never answered.
+    Ignore,
+    /// It is decided later.
+    Wait(oneshot::Receiver<Script>),
+}
+
+/// A request as it arrived.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Read(NodeId, ReadRequest),
+    Write(NodeId, WriteRequest),
+    List,
+    Topology(NodeId),
+}
+
+struct Shared {
+    topology: Mutex<Topology>,
+    scripts: Mutex<VecDeque<Script>>,
+    store: Mutex<Store>,
+    seen: mpsc::UnboundedSender<Seen>,
+}
+
+/// All nodes of a cluster and what they saw.
+pub(crate) struct Cluster {
+    shared: Arc<Shared>,
+    nodes: Vec<Node>,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+struct Node {
+    id: NodeId,
+    address: String,
+    connections: Arc<Notify>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no test panics with a lock held")
+}
+
+impl Cluster {
+    pub(crate) async fn start(count: u64) -> Self {
+        let (sender, seen) = mpsc::unbounded_channel();
+        let members = (1..=count).map(|id| Member::new(NodeId(id))).collect();
+        let partitions = Partitions::new(8).expect("a power of two");
+        let bucket = |id, name: &str, replicas| BucketInfo {
+            id: BucketId(id),
+            name: name.to_owned(),
+            replicas,
+            level: Level::Quorum,
+            siblings_max: 16,
+            blind_writes: true,
+        };
+        let topology = Topology {
+            cluster: CLUSTER.to_owned(),
+            ring: RingSpec { epoch: RingEpoch(1), partitions, members },
+            addresses: Vec::new(),
+            buckets: vec![bucket(0, "default", u8::try_from(count.min(3)).expect("three")), bucket(1, SINGLE, 1)],
+        };
+        let shared = Shared { topology: Mutex::new(topology), scripts: Mutex::default(), store: Mutex::new(Store::new()), seen: sender };
+        let mut cluster = Self { shared: Arc::new(shared), nodes: Vec::new(), seen };
+        for id in (1..=count).map(NodeId) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("bound").to_string();
+            lock(&cluster.shared.topology).addresses.push((id, address.clone()));
+            let mut node = Node { id, address, connections: Arc::default(), accepting: None };
+            node.accept(listener, &cluster.shared);
+            cluster.nodes.push(node);
+        }
+        cluster
+    }
+
+    /// A client that knows the cluster and is connected to the first node only.
+    pub(crate) async fn client(&mut self) -> Client {
+        self.client_with(|builder| builder).await
+    }
+
+    pub(crate) async fn client_with(&mut self, settings: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
+        let client = settings(Client::builder().seeds(&self.nodes[0].address)).connect().await.expect("the first node answers");
+        assert!(matches!(self.next().await, Seen::Topology(NodeId(1))));
+        client
+    }
+
+    pub(crate) fn addresses(&self) -> String {
+        self.nodes.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    pub(crate) fn script(&self, scripts: impl IntoIterator<Item = Script>) {
+        lock(&self.shared.scripts).extend(scripts);
+    }
+
+    /// The next request that arrives anywhere.
+    pub(crate) async fn next(&mut self) -> Seen {
+        let waited = tokio::time::timeout(Duration::from_secs(10), self.seen.recv()).await;
+        waited.expect("a request arrives within ten seconds").expect("the cluster lives")
+    }
+
+    /// The next write that arrives anywhere; other requests are passed over.
+    pub(crate) async fn next_write(&mut self) -> (NodeId, WriteRequest) {
+        loop {
+            if let Seen::Write(node, request) = self.next().await {
+                return (node, request);
+            }
+        }
+    }
+
+    pub(crate) async fn next_read(&mut self) -> (NodeId, ReadRequest) {
+        loop {
+            if let Seen::Read(node, request) = self.next().await {
+                return (node, request);
+            }
+        }
+    }
+
+    /// Requests that have arrived and were not looked at.
+    pub(crate) fn rest(&mut self) -> Vec<Seen> {
+        std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Topology)) {
+        change(&mut lock(&self.shared.topology));
+    }
+
+    /// Stops a node: its connections break, and nothing listens at its address.
+    pub(crate) async fn down(&mut self, id: NodeId) {
+        let node = self.node(id);
+        let accepting = node.accepting.take().expect("up");
+        accepting.abort();
+        let _ = accepting.await;
+        node.connections.notify_waiters();
+    }
+
+    pub(crate) async fn up(&mut self, id: NodeId) {
+        let shared = Arc::clone(&self.shared);
+        let node = self.node(id);
+        let listener = TcpListener::bind(&node.address).await.expect("the port is still free");
+        node.accept(listener, &shared);
+    }
+
+    /// Stops a node and lets its address accept connections without ever saying anything.
+    pub(crate) async fn deafen(&mut self, id: NodeId) {
+        self.down(id).await;
+        let node = self.node(id);
+        let listener = TcpListener::bind(&node.address).await.expect("the port is still free");
+        node.accepting = Some(tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok(accepted) = listener.accept().await {
+                held.push(accepted);
+            }
+        }));
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.id == id).expect("a member")
+    }
+}
+
+impl Node {
+    fn accept(&mut self, listener: TcpListener, shared: &Arc<Shared>) {
+        let (node, shared, connections) = (self.id, Arc::clone(shared), Arc::clone(&self.connections));
+        self.accepting = Some(tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = Server { node, shared: Arc::clone(&shared), broken: Arc::new(Notify::new()) };
+                let down = Arc::clone(&connections).notified_owned();
+                tokio::spawn(async move {
+                    let broken = Arc::clone(&server.broken);
+                    tokio::select! {
+                        () = serve(stream, server) => {}
+                        () = broken.notified() => {}
+                        () = down => {}
+                    }
+                });
+            }
+        }));
+    }
+}
+
+async fn serve(mut stream: TcpStream, server: Server) {
+    transport::prepare(&stream).expect("open");
+    let Ok(hello) = hello::receive_hello(&mut stream).await else { return };
+    let cluster = lock(&server.shared.topology).cluster.clone();
+    let identity = Identity { node: server.node, nonce: 1, boot: BootId(1) };
+    if hello.cluster.is_some_and(|meant| meant != cluster) {
+        let refused = HelloReply::Refused(HelloRefusal::OtherCluster { theirs: cluster });
+        let _ = hello::answer(&mut stream, &refused).await;
+        return;
+    }
+    if hello::answer(&mut stream, &HelloReply::Welcome { cluster, identity }).await.is_ok() {
+        let channel = BaseChannel::with_defaults(transport::framed(stream));
+        channel.execute(server.serve()).for_each_concurrent(None, |call| call).await;
+    }
+}
+
+#[derive(Clone)]
+struct Server {
+    node: NodeId,
+    shared: Arc<Shared>,
+    broken: Arc<Notify>,
+}
+
+impl Server {
+    /// Takes the next line of the script; returns when the request is to be done.
+    async fn play(&self, seen: Seen) -> Result<(), Failure> {
+        let mut script = lock(&self.shared.scripts).pop_front().unwrap_or(Script::Do);
+        self.shared.seen.send(seen).expect("the test listens");
+        loop {
+            match script {
+                Script::Do => return Ok(()),
+                Script::Fail(failure) => return Err(failure),
+                Script::Wait(decision) => script = decision.await.unwrap_or(Script::Ignore),
+                Script::Break => {
+                    self.broken.notify_one();
+                    std::future::pending::<()>().await;
+                    unreachable!("the connection is gone");
+                }
+                Script::Ignore => {
+                    std::future::pending::<()>().await;
+                    unreachable!("never answered");
+                }
+            }
+        }
+    }
+
+    fn receipt(&self, level: Option<Level>) -> Receipt {
+        let epoch = lock(&self.shared.topology).ring.epoch;
+        let level = level.unwrap_or(Level::Quorum);
+        Receipt { level, coordinator: self.node, epoch, needed: 1, replicas: Vec::new(), versions: 1, micros: 1, hint_only: false }
+    }
+}
+
+impl KeyValue for Server {
+    async fn read(self, _: context::Context, request: ReadRequest) -> Result<ReadReply, Failure> {
+        self.play(Seen::Read(self.node, request.clone())).await?;
+        let (siblings, context) = lock(&self.shared.store).read(&request);
+        Ok(ReadReply { siblings, context, receipt: self.receipt(request.level) })
+    }
+
+    async fn write(self, _: context::Context, request: WriteRequest) -> Result<WriteReply, Failure> {
+        self.play(Seen::Write(self.node, request.clone())).await?;
+        let (context, session) = lock(&self.shared.store).write(self.node, &request)?;
+        Ok(WriteReply { context, session, receipt: self.receipt(request.level) })
+    }
+
+    async fn list(self, _: context::Context, request: ListRequest) -> Result<KeysPage, Failure> {
+        self.play(Seen::List).await?;
+        let partitions = lock(&self.shared.topology).ring.partitions;
+        let store = lock(&self.shared.store);
+        let above = |key: &Bytes| request.after.as_ref().is_none_or(|after| key > after);
+        let mut keys: Vec<Bytes> = store
+            .records
+            .keys()
+            .filter(|(bucket, key)| *bucket == request.bucket && partitions.of_key(key) == request.partition && above(key))
+            .map(|(_, key)| key.clone())
+            .collect();
+        let more = keys.len() > request.count_max as usize;
+        keys.truncate(request.count_max as usize);
+        Ok(KeysPage { keys, more })
+    }
+
+    async fn topology(self, _: context::Context) -> Topology {
+        self.shared.seen.send(Seen::Topology(self.node)).expect("the test listens");
+        lock(&self.shared.topology).clone()
+    }
+
+    async fn status(self, _: context::Context) -> Status {
+        Status {
+            node: self.node,
+            version: "fake".to_owned(),
+            boot: 1,
+            uptime_seconds: 1,
+            writable: true,
+            faults_enabled: false,
+            partitions: 1,
+            records: lock(&self.shared.store).records.len() as u64,
+            disk_bytes: 0,
+            requests_in_flight: 0,
+            peers: Vec::new(),
+        }
+    }
+
+    async fn metrics(self, _: context::Context) -> String {
+        format!("fake_node {}\n", self.node.0)
+    }
+}
+
+/// One copy of everything, with the real sibling sets and seals.
+struct Store {
+    seal: ContextSeal,
+    records: BTreeMap<(BucketId, Bytes), Siblings>,
+    dots: u64,
+}
+
+impl Store {
+    fn new() -> Self {
+        Self { seal: ContextSeal::new(CLUSTER, None), records: BTreeMap::new(), dots: 0 }
+    }
+
+    fn read(&self, request: &ReadRequest) -> (Vec<Sibling>, SealedContext) {
+        let siblings = self.records.get(&(request.bucket, request.key.clone())).cloned().unwrap_or_default();
+        let shown = siblings.visible().into_iter().map(|(dot, version)| Sibling {
+            value: version.value().expect("visible").clone(),
+            dot,
+            hlc: version.hlc,
+            op: version.op,
+        });
+        (shown.collect(), self.seal.seal(request.bucket, &request.key, siblings.context()))
+    }
+
+    fn write(&mut self, node: NodeId, request: &WriteRequest) -> Result<(SealedContext, Option<SealedContext>), Failure> {
+        let (bucket, key) = (request.bucket, &request.key);
+        let open = |sealed| self.seal.open(bucket, key, sealed).map_err(|InvalidContext| Failure::refused(Reason::InvalidContext));
+        let session = request.session.as_ref().map(open).transpose()?;
+        let record = self.records.entry((bucket, key.clone())).or_default();
+        let context = match &request.context {
+            WriteContext::Seen(sealed) => {
+                self.seal.open(bucket, key, sealed).map_err(|InvalidContext| Failure::refused(Reason::InvalidContext))?
+            }
+            WriteContext::Blind => record.context().clone(),
+            WriteContext::Concurrent => Context::empty(),
+        };
+        self.dots += 1;
+        let dot = Dot { actor: Actor::Node { node, epoch: KeyEpoch(self.dots) }, n: 1 };
+        let version = Version { body: request.body.clone(), hlc: Hlc(self.dots), op: Some(request.op) };
+        record.merge(&Siblings::delta(context.clone(), dot, version));
+        let seal = |context: &Context| self.seal.seal(bucket, key, context);
+        Ok((seal(&context.with(dot)), session.map(|seen| seal(&seen.with(dot)))))
+    }
+}
