@@ -1,2 +1,7 @@
 //! The `quorate` binary; everything is in `quorate-cli`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quorate_cli::main()
+}

@@ -8,6 +8,8 @@
 //! - *Upon start*: send to the first candidate.
 //! - *Upon a failure that another coordinator or a little time may mend*: send to the next candidate; after the last one wait
 //!   a while (doubling, jittered) and begin again. Failures that nothing mends end the operation.
+//! - *Upon a whole round* in which coordinators only said that too few replicas can be reached, or were out of reach themselves: end
+//!   at once. They know, and nothing was sent; whoever asks again decides when.
 //! - *Upon silence* for the attempt time-out: send to the next candidate as well; the earlier sending stays valid.
 //! - *A sending's attempt number* grows exactly when some earlier sending of a mutation may have been applied. Such a retry makes its coordinator
 //!   look for the operation before it writes; a sending after nothing but definite failures is as good as the first.
@@ -20,7 +22,7 @@ use quorate_ring::NodeId;
 
 use crate::ids::{Attempt, Tick};
 use crate::notes::{Mark, Notes};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome, Reason};
 
 /// How a client retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,6 +122,29 @@ enum Fate {
     Unknown,
 }
 
+/// What the sendings of one round through the candidates brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Round {
+    /// Some coordinator said that too few replicas can be reached for the level.
+    unreachable: bool,
+    /// Something went wrong that a little time may mend.
+    hopeful: bool,
+}
+
+impl Round {
+    fn note(&mut self, trouble: &Trouble) {
+        match trouble {
+            Trouble::NotSent => {}
+            Trouble::Failed(Failure { reason: Reason::Unreachable { .. }, .. }) => self.unreachable = true,
+            Trouble::Lost | Trouble::Failed(_) => self.hopeful = true,
+        }
+    }
+
+    fn is_settled(self) -> bool {
+        self.unreachable && !self.hopeful
+    }
+}
+
 /// The machine of one client operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempts {
@@ -132,6 +157,8 @@ pub struct Attempts {
     attempt: Attempt,
     next_candidate: usize,
     rounds: u32,
+    /// What the current round has brought.
+    round: Round,
     waiting: bool,
     last: Option<(NodeId, Trouble)>,
     over: bool,
@@ -155,6 +182,7 @@ impl Attempts {
             attempt: Attempt(0),
             next_candidate: 0,
             rounds: 0,
+            round: Round::default(),
             waiting: false,
             last: None,
             over: false,
@@ -211,6 +239,7 @@ impl Attempts {
         if newer_is_out {
             return;
         }
+        self.round.note(&trouble);
         self.last = Some((node, trouble));
         if !mendable {
             return self.give_up(false, out);
@@ -233,7 +262,11 @@ impl Attempts {
         if self.next_candidate < self.candidates.len() {
             return self.send(now, out);
         }
+        if self.round.is_settled() && !self.any_out() {
+            return self.give_up(false, out);
+        }
         self.next_candidate = 0;
+        self.round = Round::default();
         self.waiting = true;
         let wait = self.backoff();
         self.rounds += 1;
@@ -400,6 +433,24 @@ mod tests {
             assert_eq!(sent(&story.step(ClientInput::Timer(ClientTimer::Backoff))), Some((NodeId(1), Attempt(0))));
         }
         assert!((5_000..=10_000).contains(&waits[0]) && (40_000..=80_000).contains(&waits[3]), "{waits:?}");
+    }
+
+    #[test]
+    fn a_level_that_every_coordinator_calls_unreachable_fails_at_once() {
+        let mut story = Story::begin(true);
+        let unreachable = || failed(Reason::Unreachable { needed: 2, alive: 1 }, Outcome::NotApplied);
+        assert!(sent(&story.fails(0, Trouble::NotSent)).is_some());
+        assert!(sent(&story.fails(1, unreachable())).is_some(), "another coordinator may see more");
+        assert_eq!(ended(&story.fails(2, Trouble::NotSent)), Some(Outcome::NotApplied));
+    }
+
+    #[test]
+    fn an_overloaded_coordinator_among_unreachable_ones_is_worth_another_round() {
+        let mut story = Story::begin(true);
+        story.fails(0, failed(Reason::Unreachable { needed: 2, alive: 1 }, Outcome::NotApplied));
+        story.fails(1, failed(Reason::Overloaded, Outcome::NotApplied));
+        let effects = story.fails(2, Trouble::NotSent);
+        assert!(matches!(effects[..], [ClientEffect::SetTimer(ClientTimer::Backoff, _)]), "{effects:?}");
     }
 
     #[test]

@@ -1,0 +1,255 @@
+//! Doing what the prompt's commands ask for: requests go through the client, everything else to the processes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quorate_client::{Bucket, Client, Error, Receipt};
+use quorate_lab::cluster::{Cluster, ClusterError, Life, Pair};
+use quorate_protocol::{Access, Level};
+use quorate_ring::NodeId;
+
+use super::answer::{self, list};
+use super::command::{Command, HELP, Replaces, Target};
+use super::view;
+use crate::explain::{self, Request};
+
+/// Everything that the prompt's commands work on.
+pub(super) struct Shell {
+    cluster: Cluster,
+    client: Client,
+    level: Option<Level>,
+}
+
+/// What a command came to.
+pub(super) struct Reply {
+    /// What each replica did, if that was asked for.
+    pub(super) story: Option<String>,
+    pub(super) result: Result<String, Failure>,
+}
+
+/// A command could not be done.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Operation { error: Box<Error>, access: Access, mending: Vec<String> },
+    Cluster(Box<ClusterError>),
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operation { error, access, mending } => f.write_str(&answer::failure(error, *access, mending)),
+            Self::Cluster(error) => {
+                write!(f, "{error}")?;
+                let mut cause = std::error::Error::source(&**error);
+                while let Some(error) = cause {
+                    write!(f, "\n  because: {error}")?;
+                    cause = error.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Shell {
+    pub(super) fn new(cluster: Cluster, client: Client) -> Self {
+        Self { cluster, client, level: None }
+    }
+
+    /// The cluster, to be stopped.
+    pub(super) fn into_cluster(self) -> Cluster {
+        self.cluster
+    }
+
+    /// Processes that have ended by themselves, each told once.
+    pub(super) fn ended(&mut self) -> Vec<ClusterError> {
+        let most = self.cluster_size();
+        std::iter::from_fn(|| self.cluster.check().err()).take(most).collect()
+    }
+
+    fn cluster_size(&self) -> usize {
+        self.cluster.nodes().len()
+    }
+
+    /// Does what a command asks for; `quit` is the caller's to do.
+    pub(super) async fn run(&mut self, command: Command) -> Reply {
+        match command {
+            Command::Get(target) => self.read("get", &target, answer::read).await,
+            Command::Siblings(target) => self.read("siblings", &target, answer::siblings).await,
+            Command::Put { target, value, replaces } => self.write(&target, Some(value), &replaces).await,
+            Command::Del { target, replaces } => self.write(&target, None, &replaces).await,
+            Command::Level(level) => self.set_level(level),
+            Command::Ring(key) => Reply::said(view::ring(&self.client.ring(), &self.client.topology(), key.as_ref())),
+            Command::Status => Reply::said(view::status(&self.cluster, self.level).await),
+            Command::Help | Command::Quit => Reply::said(HELP.to_owned()),
+            Command::Kill(node) => self.kill(node).await.into(),
+            Command::Pause(node) => self.pause(node).into(),
+            Command::Resume(node) => self.resume(node).await.into(),
+            Command::Restart(node) => self.restart(node).await.into(),
+            Command::Partition(groups) => self.partition(&groups).await.into(),
+            Command::OneWay { from, to } => self.one_way(from, to).await.into(),
+            Command::Slow { node, delay } => self.slow(node, delay).await.into(),
+            Command::Latency { pair, round_trip } => self.latency(pair, round_trip).await.into(),
+            Command::Skew { node, skew_ms } => self.skew(node, skew_ms).await.into(),
+            Command::Heal => self.heal().await.into(),
+        }
+    }
+
+    async fn read(&self, operation: &'static str, target: &Target, tell: fn(&quorate_client::Read) -> String) -> Reply {
+        let bucket = self.bucket(target);
+        let read = bucket.get(&target.key).await;
+        let story = self.story(operation, Access::Read, target, read.as_ref().map(quorate_client::Read::receipt));
+        Reply { story, result: read.map(|read| tell(&read)).map_err(|error| self.failed(error, Access::Read)) }
+    }
+
+    async fn write(&self, target: &Target, value: Option<Bytes>, replaces: &Replaces) -> Reply {
+        let bucket = self.bucket(target);
+        let (operation, done, write) = match value {
+            Some(value) => ("put", "stored", bucket.put(&target.key, value)),
+            None => ("del", "deleted", bucket.delete(&target.key)),
+        };
+        let write = match replaces {
+            Replaces::WhatTheCoordinatorHasSeen => write,
+            Replaces::WhatThisHasSeen(context) => write.context(context),
+            Replaces::Nothing => write.concurrent(),
+        };
+        let written = write.await;
+        let story = self.story(operation, Access::Write, target, written.as_ref().map(quorate_client::Written::receipt));
+        Reply { story, result: written.map(|written| answer::written(done, &written)).map_err(|error| self.failed(error, Access::Write)) }
+    }
+
+    fn bucket(&self, target: &Target) -> Bucket {
+        let bucket = match &target.bucket {
+            Some(name) => self.client.bucket(name.as_str()),
+            None => self.client.default_bucket(),
+        };
+        match target.level.or(self.level) {
+            Some(level) => bucket.level(level),
+            None => bucket,
+        }
+    }
+
+    fn story(&self, operation: &'static str, access: Access, target: &Target, result: Result<&Receipt, &Error>) -> Option<String> {
+        let partitions = self.client.topology().ring.partitions;
+        let bucket = target.bucket.as_ref().map_or("default", |name| name.as_str());
+        let request = Request { operation, access, bucket, key: &target.key, partitions };
+        target.explain.then(|| match result {
+            Ok(receipt) => explain::answered(&request, receipt),
+            Err(error) => explain::failed(&request, target.level.or(self.level), error.outcome(), error.replicas()),
+        })
+    }
+
+    /// The failure, with the commands that would bring back what was taken away.
+    fn failed(&self, error: Error, access: Access) -> Failure {
+        let back = self.cluster.nodes().filter_map(|node| match node.life() {
+            Life::Running => None,
+            Life::Paused => Some(format!("resume {}", node.id())),
+            Life::Dead => Some(format!("restart {}", node.id())),
+        });
+        let heal = (!self.cluster.faults().is_healed()).then(|| "heal".to_owned());
+        Failure::Operation { error: Box::new(error), access, mending: back.chain(heal).collect() }
+    }
+
+    fn set_level(&mut self, level: Option<Level>) -> Reply {
+        self.level = level.or(self.level);
+        Reply::said(match self.level {
+            Some(level) => format!("{level}: {}", level.describe(self.cluster.spec().replicas())),
+            None => "each bucket's own level; of the bucket default it is quorum unless configured otherwise".to_owned(),
+        })
+    }
+
+    async fn kill(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        self.cluster.kill(id)?;
+        self.cluster.wait_until_noticed_dead(id).await?;
+        let others = self.running_beside(id);
+        let noticed = if others.is_empty() { String::new() } else { format!("; seen by {}", list(&others)) };
+        Ok(format!("{id} is dead{noticed}\n  writes keep hints for it; `restart {id}` brings it back on its own data"))
+    }
+
+    fn pause(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        self.cluster.pause(id)?;
+        Ok(format!(
+            "{id} is stopped: its connections stay open and it says nothing\n  the others notice by its silence, after 1.5s; `resume {id}` lets it go on"
+        ))
+    }
+
+    async fn resume(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        self.cluster.resume(id).await?;
+        self.cluster.wait_until_connected_to(id).await?;
+        Ok(format!("{id} goes on{}", self.connected_with(id)))
+    }
+
+    async fn restart(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        let began = Instant::now();
+        self.cluster.restart(id).await?;
+        let boot = self.cluster.status(id).await?.boot;
+        let took = Duration::from_millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let connected = self.connected_with(id);
+        Ok(format!("{id} is back after {}, boot {boot}{connected}\n  hints for it are on their way", humantime::format_duration(took)))
+    }
+
+    async fn partition(&mut self, groups: &[BTreeSet<NodeId>]) -> Result<String, ClusterError> {
+        self.cluster.partition(groups).await?;
+        let sides: Vec<String> = groups.iter().map(|group| list(&group.iter().copied().collect::<Vec<_>>())).collect();
+        Ok(format!("messages between {} are lost\n  each side notices by silence, after 1.5s; `heal` mends it", sides.join(" | ")))
+    }
+
+    async fn one_way(&mut self, from: NodeId, to: NodeId) -> Result<String, ClusterError> {
+        self.cluster.one_way(from, to).await?;
+        Ok(format!("messages from {from} to {to} are lost, answers too; those from {to} to {from} arrive"))
+    }
+
+    async fn slow(&mut self, node: NodeId, delay: Duration) -> Result<String, ClusterError> {
+        self.cluster.slow(node, delay).await?;
+        Ok(format!("messages from {node} to other nodes arrive {} later", humantime::format_duration(delay)))
+    }
+
+    async fn latency(&mut self, pair: Pair, round_trip: Duration) -> Result<String, ClusterError> {
+        self.cluster.latency(pair, round_trip).await?;
+        let [a, b] = pair.nodes();
+        Ok(format!("a round trip between {a} and {b} takes {} more", humantime::format_duration(round_trip)))
+    }
+
+    async fn skew(&mut self, node: NodeId, skew_ms: i64) -> Result<String, ClusterError> {
+        self.cluster.skew(node, skew_ms).await?;
+        Ok(format!("the wall clock of {node} is wrong by {skew_ms:+}ms"))
+    }
+
+    async fn heal(&mut self) -> Result<String, ClusterError> {
+        self.cluster.heal().await?;
+        self.cluster.wait_until_connected().await?;
+        Ok("no faults; all running nodes see each other".to_owned())
+    }
+
+    fn connected_with(&self, id: NodeId) -> String {
+        let others = self.running_beside(id);
+        let (seen, cut): (Vec<NodeId>, Vec<NodeId>) = others.into_iter().partition(|other| self.cluster.faults().connects(id, *other));
+        let seen = if seen.is_empty() { String::new() } else { format!("; connected with {}", list(&seen)) };
+        let cut = if cut.is_empty() { String::new() } else { format!("; still separated from {}", list(&cut)) };
+        seen + &cut
+    }
+
+    fn running_beside(&self, id: NodeId) -> Vec<NodeId> {
+        self.cluster.nodes().filter(|node| node.id() != id && node.life() == Life::Running).map(|node| node.id()).collect()
+    }
+}
+
+impl Reply {
+    fn said(text: String) -> Self {
+        Self { story: None, result: Ok(text) }
+    }
+}
+
+impl From<Result<String, ClusterError>> for Reply {
+    fn from(result: Result<String, ClusterError>) -> Self {
+        Self { story: None, result: result.map_err(Failure::from) }
+    }
+}

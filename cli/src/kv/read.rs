@@ -1,0 +1,136 @@
+//! `get` and `siblings`: the same read, shown in two ways.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Args;
+use quorate_client::{KeyText, Read};
+use quorate_protocol::Access;
+
+use super::{Prepared, Target};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::globals::{Globals, Output};
+use crate::json::ReadFields;
+use crate::output::{self, Columns};
+use crate::text::Shown;
+
+/// Prints a key's value. Several concurrent values are all printed.
+#[derive(Clone, Debug, Args)]
+pub struct Get {
+    #[command(flatten)]
+    target: Target,
+
+    /// End with 5 if the key has several values.
+    #[arg(long)]
+    fail_on_siblings: bool,
+}
+
+/// Prints all of a key's concurrent values, with who wrote them and the context that replaces them.
+#[derive(Clone, Debug, Args)]
+pub struct Siblings {
+    #[command(flatten)]
+    target: Target,
+
+    /// End with 5 if the key has several values.
+    #[arg(long)]
+    fail_on_siblings: bool,
+}
+
+/// Runs `get`.
+///
+/// # Errors
+/// [`CliError`] for wrong input, for too few replicas, and for a closed stdout.
+pub async fn get(command: &Get, globals: &Globals) -> Result<Exit, CliError> {
+    let (prepared, read) = read("get", &command.target, globals).await?;
+    match globals.output {
+        Output::Json => print_json(&prepared, &read)?,
+        Output::Raw => output::print_bytes(&joined(&read))?,
+        Output::Table => {
+            for value in read.values() {
+                output::print(Shown(value))?;
+            }
+        }
+    }
+    if globals.output != Output::Json {
+        note_unusual(&read);
+    }
+    Ok(exit(read.siblings().len(), command.fail_on_siblings))
+}
+
+/// Runs `siblings`.
+///
+/// # Errors
+/// As [`get`].
+pub async fn siblings(command: &Siblings, globals: &Globals) -> Result<Exit, CliError> {
+    let (prepared, read) = read("siblings", &command.target, globals).await?;
+    match globals.output {
+        Output::Json => print_json(&prepared, &read)?,
+        Output::Raw => output::print_bytes(&joined(&read))?,
+        Output::Table if read.siblings().is_empty() => note_unusual(&read),
+        Output::Table => output::print(format_args!("{}\n\ncontext {}", table(&read), read.context()))?,
+    }
+    Ok(exit(read.siblings().len(), command.fail_on_siblings))
+}
+
+async fn read(operation: &'static str, target: &Target, globals: &Globals) -> Result<(Prepared, Read), CliError> {
+    let prepared = target.prepare(globals).await?;
+    let result = prepared.bucket.get(&prepared.key).await;
+    let read = prepared.ended(operation, Access::Read, result, Read::receipt)?;
+    Ok((prepared, read))
+}
+
+fn exit(values: usize, fail_on_siblings: bool) -> Exit {
+    match values {
+        0 => Exit::NotFound,
+        2.. if fail_on_siblings => Exit::Siblings,
+        1.. => Exit::Ok,
+    }
+}
+
+fn print_json(prepared: &Prepared, read: &Read) -> Result<(), CliError> {
+    output::print_json(&ReadFields::new(prepared.bucket.name(), read))
+}
+
+/// One value as it is; several with a line feed between them.
+fn joined(read: &Read) -> Vec<u8> {
+    read.values().map(|value| &value[..]).collect::<Vec<_>>().join(&b'\n')
+}
+
+fn note_unusual(read: &Read) {
+    let key = KeyText(read.key());
+    match read.siblings().len() {
+        0 => output::note(format_args!("{key} has no value")),
+        1 => {}
+        count => {
+            output::note(format_args!("{key} has {count} siblings, left by writes that had not seen each other; replace them all with"));
+            output::note(format_args!("quorate put {key} VALUE --context {}", read.context()));
+        }
+    }
+}
+
+fn table(read: &Read) -> Columns {
+    let mut columns = Columns::new(&["value", "dot", "written", "operation"]);
+    for sibling in read.siblings() {
+        let written = UNIX_EPOCH + Duration::from_millis(sibling.hlc.ms());
+        columns.row([
+            KeyText(&sibling.value).to_string(),
+            sibling.dot.to_string(),
+            humantime::format_rfc3339_millis(written).to_string(),
+            sibling.op.map(|op| op.to_string()).unwrap_or_default(),
+        ]);
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_number_of_values() {
+        let with_flag = [0, 1, 2, 3].map(|values| exit(values, true));
+        assert_eq!(with_flag, [Exit::NotFound, Exit::Ok, Exit::Siblings, Exit::Siblings]);
+        let without = [0, 1, 2].map(|values| exit(values, false));
+        assert_eq!(without, [Exit::NotFound, Exit::Ok, Exit::Ok]);
+    }
+}

@@ -1,0 +1,197 @@
+//! Running one measurement: workers, each with one operation at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::history::{History, Scribe, Span};
+use super::pace::{Pacer, Window};
+use super::plan::{BenchLevel, Plan};
+use super::tally::{Tally, Verdict};
+use super::target::{Answer, Ending, Target};
+use super::verify::{Judge, Ledger};
+use crate::workload::{KeyNumber, Operation, Operations, Writer};
+
+/// What one measurement found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The level of all operations.
+    pub level: BenchLevel,
+    /// Workers, each with one operation at a time.
+    pub clients: usize,
+    /// How long operations were counted.
+    pub duration: Duration,
+    /// Per kind of operation that the mix has, what came of it.
+    pub operations: Vec<(Operation, Tally)>,
+    /// How reads stood the test.
+    pub verdict: Verdict,
+    /// Operations of an open loop that were due and had not begun when the measurement ended: the store is slower than the rate.
+    pub missed: u64,
+}
+
+impl Report {
+    /// Answered operations a second.
+    #[must_use]
+    pub fn per_second(&self, tally: &Tally) -> f64 {
+        let answered = u32::try_from(tally.ok).map_or(f64::from(u32::MAX), f64::from);
+        answered / self.duration.as_secs_f64()
+    }
+}
+
+/// Some keys could not be written before the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{failed} of {keys} keys could not be written before the measurement")]
+pub struct LoadError {
+    /// Keys whose write failed.
+    pub failed: u64,
+    /// All keys.
+    pub keys: u64,
+}
+
+/// Writes every key once. The targets share the work; they are the writers `0..targets` of the ledger.
+///
+/// # Errors
+/// [`LoadError`] if a write failed; the others were done nevertheless.
+pub async fn load<T: Target>(
+    plan: &Plan,
+    replicas: u8,
+    targets: Vec<T>,
+    ledger: &Arc<Ledger>,
+    history: Option<&History>,
+) -> Result<(), LoadError> {
+    let step = targets.len();
+    let workers = targets.into_iter().enumerate().map(|(index, target)| {
+        let writer = Writer(u16::try_from(index).expect("fewer workers than writers"));
+        let mut worker = Worker::new(plan, replicas, writer, target, ledger, history);
+        async move {
+            let mut failed = 0;
+            for key in (index as u64..plan.workload.keys).step_by(step).map(KeyNumber) {
+                let done = worker.put(key).await;
+                failed += u64::from(done.ending != Ending::Ok);
+            }
+            failed
+        }
+    });
+    match join_all(workers).await.into_iter().sum() {
+        0 => Ok(()),
+        failed => Err(LoadError { failed, keys: plan.workload.keys }),
+    }
+}
+
+/// Measures. Each target is one worker, in a task of its own.
+pub async fn run<T: Target>(plan: &Plan, replicas: u8, targets: Vec<T>, ledger: &Arc<Ledger>, history: Option<&Arc<History>>) -> Report {
+    let window = Window::of(plan);
+    let pacer = Arc::new(Pacer::new(plan.pace, window));
+    let clients = targets.len();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (index, target) in targets.into_iter().enumerate() {
+        let (plan, ledger, history, pacer) = (plan.clone(), Arc::clone(ledger), history.cloned(), Arc::clone(&pacer));
+        tasks.spawn(async move {
+            let writer = ledger.active(index);
+            let mut worker = Worker::new(&plan, replicas, writer, target, &ledger, history.as_deref());
+            worker.work(&pacer, window.counted, plan.workload.operations(writer)).await;
+            worker.found
+        });
+    }
+    let mut all = Found::default();
+    while let Some(found) = tasks.join_next().await {
+        all.add(found.expect("workers do not panic"));
+    }
+    let Found { gets, puts, verdict } = all;
+    let tallies = plan.workload.mix.operations().iter().map(|operation| match operation {
+        Operation::Get => (Operation::Get, gets.clone()),
+        Operation::Put => (Operation::Put, puts.clone()),
+    });
+    Report { level: plan.level, clients, duration: plan.duration, operations: tallies.collect(), verdict, missed: pacer.missed() }
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    gets: Tally,
+    puts: Tally,
+    verdict: Verdict,
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.gets.add(&other.gets);
+        self.puts.add(&other.puts);
+        self.verdict.add(other.verdict);
+    }
+}
+
+/// One operation that is over.
+struct Done {
+    ending: Ending,
+    returned: Instant,
+}
+
+struct Worker<'a, T> {
+    target: T,
+    writer: Writer,
+    value_bytes: usize,
+    ledger: &'a Ledger,
+    judge: Judge,
+    scribe: Option<Scribe<'a>>,
+    found: Found,
+}
+
+impl<'a, T: Target> Worker<'a, T> {
+    fn new(plan: &Plan, replicas: u8, writer: Writer, target: T, ledger: &'a Ledger, history: Option<&'a History>) -> Self {
+        let scribe = history.map(|history| Scribe::new(history, writer, plan));
+        let judge = Judge::new(plan.level, replicas);
+        Self { target, writer, value_bytes: plan.workload.value_bytes, ledger, judge, scribe, found: Found::default() }
+    }
+
+    async fn work(&mut self, pacer: &Pacer, counted: Instant, mut operations: Operations) {
+        while let Some(intended) = pacer.next().await {
+            let (operation, key) = operations.next().expect("operations are endless");
+            let done = match operation {
+                Operation::Get => self.get(key).await,
+                Operation::Put => self.put(key).await,
+            };
+            if intended >= counted {
+                let micros = done.returned.saturating_duration_since(intended).as_micros();
+                let tally = match operation {
+                    Operation::Get => &mut self.found.gets,
+                    Operation::Put => &mut self.found.puts,
+                };
+                tally.count(done.ending, u64::try_from(micros).unwrap_or(u64::MAX));
+            }
+        }
+    }
+
+    async fn get(&mut self, key: KeyNumber) -> Done {
+        let expected = self.judge.expect(self.ledger, key);
+        let called = Instant::now();
+        let answer = self.target.get(key.to_key()).await;
+        let returned = Instant::now();
+        if answer.ending == Ending::Ok {
+            self.found.verdict.count(expected.check(self.ledger, &answer.values));
+        }
+        self.note(Span { operation: Operation::Get, key, called, returned }, None, &answer);
+        Done { ending: answer.ending, returned }
+    }
+
+    async fn put(&mut self, key: KeyNumber) -> Done {
+        let stamp = self.ledger.next(self.writer, key);
+        let value = stamp.to_value(self.value_bytes);
+        let called = Instant::now();
+        let answer = self.target.put(key.to_key(), value).await;
+        let returned = Instant::now();
+        match answer.ending {
+            Ending::Ok => self.judge.acknowledged(self.ledger, &stamp),
+            Ending::NotApplied => {}
+            Ending::Unknown => self.judge.doubted(self.ledger, &stamp),
+        }
+        self.note(Span { operation: Operation::Put, key, called, returned }, Some(&stamp), &answer);
+        Done { ending: answer.ending, returned }
+    }
+
+    fn note(&mut self, span: Span, written: Option<&crate::workload::Stamp>, answer: &Answer) {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.note(&span, written, answer);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is measured: something that reads and writes one key.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use quorate_protocol::{OpId, Outcome};
+use quorate_ring::NodeId;
+
+/// What came of one operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It was answered.
+    Ok,
+    /// It failed and has no effect.
+    NotApplied,
+    /// It failed and may have an effect, or may have one yet.
+    Unknown,
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::NotApplied => Self::NotApplied,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Who took part in an operation, for its line in the history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The operation, if it was a write.
+    pub op_id: Option<OpId>,
+    /// The node that coordinated it.
+    pub coordinator: Option<NodeId>,
+    /// Home replicas that were asked.
+    pub asked: Vec<NodeId>,
+    /// Those that answered with less than others.
+    pub stale: Vec<NodeId>,
+}
+
+/// The answer to one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What came of it.
+    pub ending: Ending,
+    /// The values a read returned; none if the key is absent, several if they are siblings.
+    pub values: Vec<Bytes>,
+    /// Who took part, if the target was asked to say.
+    pub evidence: Option<Evidence>,
+}
+
+/// One worker's access to a store. The worker has one operation at a time.
+pub trait Target: Send + 'static {
+    /// Reads a key.
+    fn get(&mut self, key: Bytes) -> impl Future<Output = Answer> + Send;
+    /// Writes a key without having read it.
+    fn put(&mut self, key: Bytes, value: Bytes) -> impl Future<Output = Answer> + Send;
+}

@@ -1,0 +1,517 @@
+//! A cluster of real node processes on this machine, and what can be done to them.
+//!
+//! **Promise.** A [`Cluster`] that exists was up: every node answered and saw all others. Whatever way it goes, by
+//! [`Cluster::shutdown`], by drop, by a panic, or because this process is killed, no node process stays. A temporary directory goes
+//! with the cluster unless this process is killed.
+//!
+//! **Who takes part.** The nodes are processes of the `quorate` binary. How they are is asked over the ordinary client service, and
+//! faults are made over the admin service; nothing is shared with them but their configuration files.
+//!
+//! **Rules**
+//! - *Upon start*: take ports, write a configuration per node, start all, wait until each answers, set the cluster's latencies,
+//!   wait until all see each other.
+//! - *Upon kill, pause, resume*: signal the process, return at once.
+//! - *Upon restart*: start it on its own data, wait until it answers, tell it its faults, wait until it and all nodes that can
+//!   reach it see each other.
+//! - *Upon a fault*: change the [`FaultState`], tell all running nodes; those that are paused or dead are told when they return.
+//!
+//! **Invariants**
+//! - No process outlives the cluster, and only its own processes are signalled ([`process`](self)).
+//! - Waiting is asking again until a deadline; a node that has ended by itself ends the waiting at once, with the end of its log.
+//!
+//! **Deliberately missing.** A restarted node acts for a moment before it learns its faults. Nodes on other machines.
+
+mod error;
+mod faults;
+mod link;
+mod ports;
+mod process;
+mod spec;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use futures::future::join_all;
+use quorate_ring::NodeId;
+use quorate_rpc::admin::Faults;
+use quorate_rpc::kv::Status;
+use tempfile::TempDir;
+
+pub use error::{ClusterError, LogTail};
+pub use faults::{FaultState, InvalidFault, Pair};
+pub use link::LinkError;
+pub use ports::Ports;
+pub use process::Life;
+pub use spec::{BucketSpec, ClusterSpec, Dir, Facts};
+
+use ports::Reservation;
+use process::{Files, Launch, Process};
+
+/// Most nodes of a local cluster: each is a process with its own store and threads.
+const NODES_MAX: u16 = 32;
+/// Longest that a graceful shutdown of the whole cluster may take before the nodes are killed.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+/// What a kept directory says of its cluster.
+const DESCRIPTION: &str = "cluster.json";
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    spec: ClusterSpec,
+    facts: Facts,
+    nodes: BTreeMap<NodeId, Node>,
+    faults: FaultState,
+    ports: Reservation,
+    /// Dropped after the nodes, which write into it.
+    home: Home,
+}
+
+/// One node of the cluster.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    address: String,
+    files: Files,
+    process: Option<Process>,
+    /// The faults it was told last; none since it was started.
+    told: Option<Faults>,
+}
+
+impl Node {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Where it listens, as `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How its process is. One that ended by itself counts as running until [`Cluster::check`] finds out.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.process.as_ref().map_or(Life::Dead, Process::life)
+    }
+
+    /// The id of its process, if there is one.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// The directory of its data.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.files.data
+    }
+
+    /// What it wrote to stderr, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.files.log
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.files.config
+    }
+
+    fn process(&mut self) -> Result<&mut Process, ClusterError> {
+        let node = self.id;
+        self.process.as_mut().ok_or(ClusterError::NotRunning { node })
+    }
+
+    fn failed(&self) -> impl Fn(std::io::Error) -> ClusterError + use<> {
+        let node = self.id;
+        move |source| ClusterError::Process { node, source }
+    }
+}
+
+#[derive(Debug)]
+enum Home {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Home {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(dir) => dir.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts all nodes, and returns when they see each other.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when a node does not come up. No process remains then, nor a temporary directory.
+    pub async fn start(spec: ClusterSpec) -> Result<Self, ClusterError> {
+        if spec.nodes == 0 || spec.nodes > NODES_MAX {
+            return Err(ClusterError::NodeCount { nodes: spec.nodes, nodes_max: NODES_MAX });
+        }
+        if !spec.latency.is_empty() && !spec.enable_faults {
+            return Err(ClusterError::FaultsDisabled);
+        }
+        let mut cluster = Self::prepare(spec)?;
+        for (pair, _) in cluster.spec.latency.clone() {
+            cluster.known(pair.nodes())?;
+        }
+        cluster.ports.hand_over();
+        for id in cluster.spec.node_ids() {
+            cluster.spawn(id)?;
+        }
+        cluster.wait_until_all_answer().await?;
+        cluster.tell_faults().await?;
+        cluster.wait_until_connected().await?;
+        Ok(cluster)
+    }
+
+    /// Everything but the processes.
+    fn prepare(spec: ClusterSpec) -> Result<Self, ClusterError> {
+        let home = match &spec.dir {
+            Dir::Temporary => {
+                let made = tempfile::Builder::new().prefix("quorate-").tempdir();
+                Home::Temporary(made.map_err(file("make a directory in", std::env::temp_dir()))?)
+            }
+            Dir::Kept(path) => {
+                std::fs::create_dir_all(path).map_err(file("make the directory", path))?;
+                Home::Kept(std::path::absolute(path).map_err(file("find the directory", path))?)
+            }
+        };
+        let facts = agreed_facts(home.path(), &spec)?;
+        let ports = Reservation::take(spec.ports, spec.nodes).map_err(|source| ClusterError::Ports { count: spec.nodes, source })?;
+        let addresses: Vec<String> = ports.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let mut nodes = BTreeMap::new();
+        for (id, address) in spec.node_ids().zip(&addresses) {
+            let dir = home.path().join(id.to_string());
+            std::fs::create_dir_all(&dir).map_err(file("make the directory", &dir))?;
+            let files = Files::within(&dir);
+            let config = spec::config_text(&spec, &facts, &addresses, id, &files.data);
+            std::fs::write(&files.config, config).map_err(file("write", &files.config))?;
+            nodes.insert(id, Node { id, address: address.clone(), files, process: None, told: None });
+        }
+        let faults = FaultState::new(spec.latency.iter().copied().collect());
+        Ok(Self { spec, facts, nodes, faults, ports, home })
+    }
+
+    /// The nodes, in order of their ids.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// One node.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownNode`].
+    pub fn node(&self, id: NodeId) -> Result<&Node, ClusterError> {
+        self.nodes.get(&id).ok_or(ClusterError::UnknownNode { node: id, nodes: self.spec.nodes })
+    }
+
+    /// All addresses, separated by commas, as clients and `QUORATE_CLUSTER` take them.
+    #[must_use]
+    pub fn seeds(&self) -> String {
+        let addresses: Vec<&str> = self.nodes().map(Node::address).collect();
+        addresses.join(",")
+    }
+
+    /// The directory that holds a directory per node.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.facts.cluster
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn spec(&self) -> &ClusterSpec {
+        &self.spec
+    }
+
+    /// The faults that have been made.
+    #[must_use]
+    pub fn faults(&self) -> &FaultState {
+        &self.faults
+    }
+
+    /// How a node is, asked over a connection of its own.
+    ///
+    /// # Errors
+    /// [`ClusterError::Silent`] if it does not answer at once.
+    pub async fn status(&self, id: NodeId) -> Result<Status, ClusterError> {
+        let node = self.node(id)?;
+        link::status(&node.address, &self.facts.cluster).await.map_err(|source| ClusterError::Silent {
+            node: id,
+            within: Duration::ZERO,
+            source,
+            log: LogTail::read(&node.files.log),
+        })
+    }
+
+    /// Kills a node with SIGKILL. Returns when its process is gone; the other nodes may not have noticed yet.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotRunning`], [`ClusterError::UnknownNode`].
+    pub fn kill(&mut self, id: NodeId) -> Result<ExitStatus, ClusterError> {
+        let node = self.node_mut(id)?;
+        let process = node.process.take().ok_or(ClusterError::NotRunning { node: id })?;
+        process.kill().map_err(node.failed())
+    }
+
+    /// Stops a node with SIGSTOP: its connections stay, it says nothing. The other nodes notice by time-out.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotRunning`], [`ClusterError::UnknownNode`].
+    pub fn pause(&mut self, id: NodeId) -> Result<(), ClusterError> {
+        let node = self.node_mut(id)?;
+        let failed = node.failed();
+        node.process()?.pause().map_err(failed)
+    }
+
+    /// Lets a paused node go on, and tells it the faults that were made meanwhile.
+    ///
+    /// # Errors
+    /// As [`Cluster::pause`], and [`ClusterError::Faults`].
+    pub async fn resume(&mut self, id: NodeId) -> Result<(), ClusterError> {
+        let node = self.node_mut(id)?;
+        let failed = node.failed();
+        node.process()?.resume().map_err(failed)?;
+        self.tell_faults().await
+    }
+
+    /// Stops a node with SIGTERM, also a paused one, and waits until it has ended.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotStopped`] when it takes longer than the specification's patience; it runs on then.
+    pub async fn terminate(&mut self, id: NodeId) -> Result<ExitStatus, ClusterError> {
+        let within = self.spec.patience;
+        let node = self.node_mut(id)?;
+        let failed = node.failed();
+        let ended = node.process()?.terminate(within).await.map_err(failed)?;
+        let status = ended.ok_or(ClusterError::NotStopped { node: id, within })?;
+        node.process = None;
+        Ok(status)
+    }
+
+    /// Starts a node again on its own data; one that still runs is stopped by SIGTERM first. Returns when it answers and it and
+    /// every running node that can reach it see each other.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it does not come back; if it still runs then, it may come back later.
+    pub async fn restart(&mut self, id: NodeId) -> Result<(), ClusterError> {
+        if self.node(id)?.life() != Life::Dead {
+            self.terminate(id).await?;
+        }
+        self.wait_until_noticed_dead(id).await?;
+        self.spawn(id)?;
+        self.wait_until_all_answer().await?;
+        self.tell_faults().await?;
+        self.wait_until_connected_to(id).await
+    }
+
+    /// Cuts every link between nodes of different groups, and mends all other cuts. A node in no group keeps its links.
+    ///
+    /// # Errors
+    /// [`ClusterError`] if faults are not enabled, a node is unknown, the groups make no partition, or a node cannot be told.
+    pub async fn partition(&mut self, groups: &[BTreeSet<NodeId>]) -> Result<(), ClusterError> {
+        self.known(groups.iter().flatten().copied())?;
+        self.try_change_faults(|faults| faults.partition(groups)).await
+    }
+
+    /// Loses every message from one node to another.
+    ///
+    /// # Errors
+    /// As [`Cluster::partition`].
+    pub async fn one_way(&mut self, from: NodeId, to: NodeId) -> Result<(), ClusterError> {
+        self.known([from, to])?;
+        self.try_change_faults(|faults| faults.one_way(from, to)).await
+    }
+
+    /// Makes every message that a node sends to other nodes arrive that much later; zero ends it.
+    ///
+    /// # Errors
+    /// As [`Cluster::partition`].
+    pub async fn slow(&mut self, node: NodeId, delay: Duration) -> Result<(), ClusterError> {
+        self.known([node])?;
+        self.change_faults(|faults| faults.slow(node, delay)).await
+    }
+
+    /// Puts two nodes a round trip apart, half of it in each direction.
+    ///
+    /// # Errors
+    /// As [`Cluster::partition`].
+    pub async fn latency(&mut self, pair: Pair, round_trip: Duration) -> Result<(), ClusterError> {
+        self.known(pair.nodes())?;
+        self.change_faults(|faults| faults.latency(pair, round_trip)).await
+    }
+
+    /// Makes a node's wall clock wrong by so many milliseconds; zero ends it.
+    ///
+    /// # Errors
+    /// As [`Cluster::partition`].
+    pub async fn skew(&mut self, node: NodeId, skew_ms: i64) -> Result<(), ClusterError> {
+        self.known([node])?;
+        self.change_faults(|faults| faults.skew(node, skew_ms)).await
+    }
+
+    /// Mends every fault but the latencies that the cluster was started with. Paused and dead nodes stay so.
+    ///
+    /// # Errors
+    /// As [`Cluster::partition`].
+    pub async fn heal(&mut self) -> Result<(), ClusterError> {
+        self.change_faults(|faults| faults.heal()).await
+    }
+
+    /// Stops all nodes, by SIGTERM as far as they obey within a few seconds, and removes a temporary directory.
+    ///
+    /// # Errors
+    /// [`ClusterError::File`] if the directory cannot be removed. No process is left in any case.
+    pub async fn shutdown(mut self) -> Result<(), ClusterError> {
+        let processes = self.nodes.values_mut().filter_map(|node| node.process.as_mut());
+        // Whoever does not obey, or cannot be signalled, is killed by the drop below.
+        join_all(processes.map(|process| process.terminate(SHUTDOWN_MAX))).await;
+        let Self { nodes, home, .. } = self;
+        drop(nodes);
+        match home {
+            Home::Temporary(dir) => {
+                let path = dir.path().to_owned();
+                dir.close().map_err(file("remove", path))
+            }
+            Home::Kept(_) => Ok(()),
+        }
+    }
+
+    async fn change_faults(&mut self, change: impl FnOnce(&mut FaultState)) -> Result<(), ClusterError> {
+        self.try_change_faults(|faults| {
+            change(faults);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn try_change_faults(&mut self, change: impl FnOnce(&mut FaultState) -> Result<(), InvalidFault>) -> Result<(), ClusterError> {
+        if !self.spec.enable_faults {
+            return Err(ClusterError::FaultsDisabled);
+        }
+        change(&mut self.faults)?;
+        self.tell_faults().await
+    }
+
+    /// Tells every running node its faults, unless it was told the same before.
+    async fn tell_faults(&mut self) -> Result<(), ClusterError> {
+        if !self.spec.enable_faults {
+            return Ok(());
+        }
+        let (cluster, faults, ids) = (&self.facts.cluster, &self.faults, self.spec.node_ids());
+        let running = self.nodes.values_mut().filter(|node| node.life() == Life::Running);
+        let telling = running.map(async |node| {
+            let wanted = faults.of(node.id, ids.clone());
+            if node.told.as_ref() == Some(&wanted) {
+                return Ok(());
+            }
+            let told = link::set_faults(&node.address, cluster, wanted.clone()).await;
+            told.map_err(|source| ClusterError::Faults { node: node.id, source })?;
+            node.told = Some(wanted);
+            Ok(())
+        });
+        join_all(telling).await.into_iter().collect()
+    }
+
+    fn spawn(&mut self, id: NodeId) -> Result<(), ClusterError> {
+        let Self { spec, nodes, .. } = self;
+        let node = nodes.get_mut(&id).expect("only known nodes are started");
+        let launch = Launch {
+            binary: &spec.binary,
+            config: &node.files.config,
+            log: &node.files.log,
+            settings: &spec.settings,
+            enable_faults: spec.enable_faults,
+            init: node.files.is_fresh(),
+        };
+        let spawned = Process::spawn(&launch);
+        let process = spawned.map_err(|source| ClusterError::Spawn { node: id, binary: spec.binary.clone(), source })?;
+        node.process = Some(process);
+        node.told = None;
+        Ok(())
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, ClusterError> {
+        self.nodes.get_mut(&id).ok_or(ClusterError::UnknownNode { node: id, nodes: self.spec.nodes })
+    }
+
+    fn known(&self, ids: impl IntoIterator<Item = NodeId>) -> Result<(), ClusterError> {
+        ids.into_iter().try_for_each(|id| self.node(id).map(|_| ()))
+    }
+}
+
+/// The facts of the cluster that the directory holds, or of a new one, which are then written down there.
+fn agreed_facts(dir: &Path, spec: &ClusterSpec) -> Result<Facts, ClusterError> {
+    let path = dir.join(DESCRIPTION);
+    let asked = Facts::of(spec);
+    if !path.exists() {
+        let text = serde_json::to_string(&asked).expect("facts are plain values");
+        std::fs::write(&path, text).map_err(file("write", &path))?;
+        return Ok(asked);
+    }
+    let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
+    let kept: Facts = serde_json::from_str(&text).map_err(|source| ClusterError::Description { path, source })?;
+    if !kept.same_shape(&asked) {
+        return Err(ClusterError::OtherShape { dir: dir.to_owned(), kept, asked });
+    }
+    Ok(kept)
+}
+
+fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> ClusterError {
+    let path = path.into();
+    move |source| ClusterError::File { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_binary_that_ends_at_once_is_reported_with_its_last_words() {
+        let spec = ClusterSpec { patience: Duration::from_secs(20), ..ClusterSpec::new("/bin/false", 3) };
+        let started = Cluster::start(spec).await;
+        assert!(matches!(&started, Err(ClusterError::Exited { status, .. }) if status.code() == Some(1)), "{started:?}");
+        let missing = Cluster::start(ClusterSpec::new("/nonexistent/quorate", 1)).await;
+        assert!(matches!(missing, Err(ClusterError::Spawn { node: NodeId(1), .. })));
+    }
+
+    #[tokio::test]
+    async fn impossible_clusters_are_refused_before_anything_is_started() {
+        let none = Cluster::start(ClusterSpec::new("/bin/false", 0)).await;
+        assert!(matches!(none, Err(ClusterError::NodeCount { nodes: 0, .. })));
+        let pair = |a, b| Pair::new(NodeId(a), NodeId(b)).expect("two nodes");
+        let far = vec![(pair(1, 2), Duration::from_millis(80))];
+        let without_faults = Cluster::start(ClusterSpec { latency: far, ..ClusterSpec::new("/bin/false", 3) }).await;
+        assert!(matches!(without_faults, Err(ClusterError::FaultsDisabled)));
+        let beyond = vec![(pair(1, 4), Duration::from_millis(80))];
+        let spec = ClusterSpec { latency: beyond, enable_faults: true, ..ClusterSpec::new("/bin/false", 3) };
+        let unknown = Cluster::start(spec).await;
+        assert!(matches!(unknown, Err(ClusterError::UnknownNode { node: NodeId(4), nodes: 3 })));
+    }
+
+    #[tokio::test]
+    async fn a_kept_directory_refuses_another_shape() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spec = |nodes| ClusterSpec { dir: Dir::Kept(dir.path().to_owned()), ..ClusterSpec::new("/bin/false", nodes) };
+        assert!(matches!(Cluster::start(spec(3)).await, Err(ClusterError::Exited { .. })));
+        assert!(matches!(Cluster::start(spec(5)).await, Err(ClusterError::OtherShape { .. })));
+        assert!(dir.path().join("n3/quorate.toml").exists(), "what was kept is still there");
+    }
+}
