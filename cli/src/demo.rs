@@ -97,6 +97,22 @@ struct Score {
     unexpected: usize,
 }
 
+/// The cluster, for `--output json`.
+#[derive(Serialize)]
+struct ClusterFields {
+    cluster: String,
+    dir: String,
+    nodes: Vec<NodeFields>,
+}
+
+#[derive(Serialize)]
+struct NodeFields {
+    node: String,
+    address: String,
+    process: Option<u32>,
+    config: String,
+}
+
 /// One line of a script with its answer, for `--output json`.
 #[derive(Serialize)]
 struct Told<'a> {
@@ -118,7 +134,10 @@ pub async fn run(command: Demo, globals: &Globals) -> Result<Exit, CliError> {
         _ = stop.next() => return Err(failure(DemoError::Interrupted)),
     };
     let mut cluster = started.map_err(|source| failure(DemoError::Start { source }))?;
-    output::print(block(&cluster, &binary))?;
+    match globals.output {
+        Output::Json => output::print_json(&ClusterFields::of(&cluster))?,
+        Output::Table | Output::Raw => output::print(block(&cluster, &binary))?,
+    }
     if command.hold {
         watch(&mut cluster, &binary, &mut stop).await;
         return stopped(cluster).await.map(|()| Exit::Ok);
@@ -154,6 +173,18 @@ impl Demo {
             latency: self.latency.clone(),
             ..ClusterSpec::new(binary, self.nodes)
         }
+    }
+}
+
+impl ClusterFields {
+    fn of(cluster: &Cluster) -> Self {
+        let fields = |node: &Node| NodeFields {
+            node: node.id().to_string(),
+            address: node.address().to_owned(),
+            process: node.pid(),
+            config: node.config().display().to_string(),
+        };
+        Self { cluster: cluster.seeds(), dir: cluster.dir().display().to_string(), nodes: cluster.nodes().map(fields).collect() }
     }
 }
 
@@ -224,6 +255,9 @@ async fn talk(shell: &mut Shell, input: &mut Input, output: Output) -> Result<Sc
         let (must_fail, text) = line.strip_prefix('!').map_or((false, line.as_str()), |rest| (true, rest.trim_start()));
         let command = text.parse::<Command>();
         if matches!(command, Ok(Command::Quit)) {
+            if output != Output::Json && !input.is_terminal() {
+                output::print(format_args!("{PROMPT}{line}"))?;
+            }
             return Ok(score);
         }
         let (succeeded, expected, answer) = answer(shell, command, must_fail).await;
@@ -299,6 +333,6 @@ mod tests {
     #[test]
     fn paths_are_quoted_when_a_shell_would_take_them_apart() {
         assert_eq!(shell_word(OsStr::new("/opt/quorate-0.1/quorate")), "/opt/quorate-0.1/quorate");
-        assert_eq!(shell_word(OsStr::new("/home/it's me/quorate")), "'/home/it'\\''s me/quorate'");
+        assert_eq!(shell_word(OsStr::new("/srv/it's me/quorate")), "'/srv/it'\\''s me/quorate'");
     }
 }

@@ -6,7 +6,7 @@
 //! - *Upon the end of stdin, with `--exit-with-stdin`*: as upon SIGTERM. A parent that holds the other end of the pipe
 //!   takes its nodes with it however it ends, by SIGKILL too.
 //!
-//! Logs go to stderr, as text or JSON. `RUST_LOG` wins over `log.filter`; under both lies `tarpc=warn`, because tarpc opens
+//! Logs go to stderr, as text or JSON. `RUST_LOG` wins over `log.filter`; under both lies `tarpc=off`, because tarpc opens
 //! a span for every call.
 
 use std::future::Future;
@@ -142,7 +142,7 @@ fn start_logging(log: &Log) -> Result<(), CliError> {
 
 /// Later directives win, so the filter can name tarpc itself.
 fn filter_over_defaults(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(format!("tarpc=warn,{filter}"))
+    EnvFilter::builder().parse(format!("tarpc=off,{filter}"))
 }
 
 fn failure(error: SetUpError) -> CliError {
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn tarpc_is_quiet_unless_named() {
         let quiet = filter_over_defaults("debug").expect("a filter").to_string();
-        assert!(quiet.contains("tarpc=warn") && quiet.contains("debug"), "{quiet}");
+        assert!(quiet.contains("tarpc=off") && quiet.contains("debug"), "{quiet}");
         let loud = filter_over_defaults("info,tarpc=trace").expect("a filter").to_string();
-        assert!(loud.contains("tarpc=trace") && !loud.contains("tarpc=warn"), "{loud}");
+        assert!(loud.contains("tarpc=trace") && !loud.contains("tarpc=off"), "{loud}");
         assert!(filter_over_defaults("info,quorate_node=loud").is_err());
     }
 }

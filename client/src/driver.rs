@@ -96,7 +96,7 @@ impl Request for ListRequest {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
-    /// What a coordinator said last, even if other trouble came after it: it tells most.
+    /// What a coordinator said last, even if other trouble came after it, or earlier if that told who holds the write.
     pub(crate) failure: Option<(NodeId, Failure)>,
     pub(crate) unreached: Vec<Unreached>,
     /// Nodes that it was sent to and that did not answer.
@@ -222,7 +222,9 @@ impl Story<'_> {
                 if failure.reason.is_retryable() && !matches!(failure.reason, Reason::Behind) {
                     link.health.avoid(budget.clock.now());
                 }
-                self.failure = Some((node, failure.clone()));
+                if self.failure.as_ref().is_none_or(|(_, told)| !tells_more(told, &failure)) {
+                    self.failure = Some((node, failure.clone()));
+                }
                 Trouble::Failed(failure)
             }
             Brought::Unreached(error) => {
@@ -266,6 +268,11 @@ impl Story<'_> {
         let Self { failure, unreached, silent, .. } = self;
         Ended { outcome: gave_up.outcome, failure, unreached, silent, timed_out: gave_up.timed_out }
     }
+}
+
+/// Whether an earlier failure says who holds the write and a later one does not, as a retry that could not even look does not.
+fn tells_more(earlier: &Failure, later: &Failure) -> bool {
+    earlier.outcome == Outcome::Unknown && earlier.answered().next().is_some() && later.answered().next().is_none()
 }
 
 /// The operation's timers, behind one sleeper.

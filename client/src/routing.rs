@@ -8,7 +8,7 @@
 //!   share the load by the draw. Once in a while the draw alone decides, or a node that was slow once would never be
 //!   measured again.
 //! - *Then* other nodes that answer, in ring order.
-//! - *Then* home replicas that failed lately.
+//! - *Then* home replicas that failed lately, then other nodes that did.
 //!
 //! Sources: Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing* (2001).
 
@@ -56,8 +56,11 @@ pub(crate) fn order<T: Copy>(homes: &[T], others: impl IntoIterator<Item = T>, s
     {
         ordered.swap(0, 1);
     }
-    ordered.extend(others.into_iter().filter(|node| standing(*node).answers()).take(OTHERS_MAX));
+    let (answering, failing): (Vec<T>, Vec<T>) = others.into_iter().partition(|node| standing(*node).answers());
+    let others_left = OTHERS_MAX - answering.len().min(OTHERS_MAX);
+    ordered.extend(answering.into_iter().take(OTHERS_MAX));
     ordered.extend(drawn().filter(|node| !standing(*node).answers()));
+    ordered.extend(failing.into_iter().take(others_left));
     ordered
 }
 
@@ -117,6 +120,6 @@ mod tests {
 
     #[test]
     fn somebody_is_asked_even_if_everybody_fails() {
-        assert_eq!(order(&HOMES, [7], |_| Standing::Failing, 1 << 32), [2, 3, 1]);
+        assert_eq!(order(&HOMES, [7], |_| Standing::Failing, 1 << 32), [2, 3, 1, 7]);
     }
 }

@@ -11,7 +11,7 @@ pub struct Log {
     /// `log.format`: `text` for people, `json` for collectors: one object per line. Default `text`.
     pub format: LogFormat,
     /// `log.filter`: which events are logged: levels (`error`, `warn`, `info`, `debug`, `trace`), alone or per module.
-    /// Default `info,tarpc=warn`; without the second part every call between nodes is logged.
+    /// Default `info,tarpc=off`; without the second part every call between nodes is logged.
     pub filter: String,
 }
 
@@ -34,7 +34,7 @@ pub struct InvalidLogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info,tarpc=warn".to_owned() }
+        Self { format: LogFormat::Text, filter: "info,tarpc=off".to_owned() }
     }
 }
 

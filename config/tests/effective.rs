@@ -96,8 +96,8 @@ fn every_line_says_who_decided_it() {
     replay_backoff_max = "30s"    # default
 
     [log]
-    format = "text"             # default
-    filter = "info,tarpc=warn"  # default
+    format = "text"            # default
+    filter = "info,tarpc=off"  # default
 
     [[bucket]]
     name = "default"         # default

@@ -7,8 +7,8 @@ use std::io::{self, BufRead, IsTerminal};
 use std::thread;
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
+use rustyline::{Config, DefaultEditor};
 use tokio::sync::mpsc;
 
 /// What is shown before each line.
@@ -90,7 +90,8 @@ fn read_lines(mut asked: mpsc::Receiver<()>, lines: &mpsc::Sender<Line>) {
 }
 
 fn edit_lines(mut asked: mpsc::Receiver<()>, lines: &mpsc::Sender<Line>) {
-    let mut editor = match DefaultEditor::new() {
+    // Bracketed paste would have to be switched off again when the demo ends while a line is being edited.
+    let mut editor = match DefaultEditor::with_config(Config::builder().bracketed_paste(false).build()) {
         Ok(editor) => editor,
         Err(source) => {
             // Nobody may be listening any more.

@@ -184,6 +184,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !condition() {
             assert!(Instant::now() < deadline, "waited for too long");
+            // waits for: the condition, asked again until it holds
             sleep(LOOK_EVERY).await;
         }
     }

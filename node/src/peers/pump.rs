@@ -16,6 +16,10 @@ use super::heartbeat::{Beat, Heartbeat, beat};
 use super::{Outgoing, Peer, ReplyTo};
 use crate::node::Node;
 
+/// How much longer a message may take than the operations in it: their own deadlines come first, and say that a silent peer timed
+/// out rather than that it is down.
+const MESSAGE_SLACK: Duration = Duration::from_millis(200);
+
 /// What became of one message.
 enum Sent {
     /// It was answered, or ran out of time alone.
@@ -92,7 +96,8 @@ async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
             (ReplicaCall { micros_left, ..outgoing.call }, outgoing.reply)
         })
         .unzip();
-    match client.replica(context(Duration::from_micros(latest.since(now))), calls).await {
+    let within = Duration::from_micros(latest.since(now)) + MESSAGE_SLACK;
+    match client.replica(context(within), calls).await {
         Ok(answers) => {
             for (reply, answer) in replies.into_iter().zip(answers) {
                 reply.answer(answer);

@@ -13,7 +13,11 @@ pub(crate) struct AdminService(pub(crate) Arc<Node>);
 
 impl Admin for AdminService {
     async fn set_faults(self, _: Context, faults: Faults) {
-        tracing::warn!(links = faults.links.len(), skew_ms = faults.skew_ms, "faults set");
+        if faults == Faults::default() {
+            tracing::info!("faults cleared");
+        } else {
+            tracing::warn!(links = faults.links.len(), skew_ms = faults.skew_ms, "faults set");
+        }
         self.0.clock.set_skew(faults.skew_ms);
         self.0.faults.set(faults);
     }

@@ -64,7 +64,7 @@ fn status(node: &Node) -> Status {
         writable: node.store.is_writable(),
         faults_enabled: node.faults_enabled,
         partitions: node.placement.load(),
-        records: property("estimated_keys"),
+        records: property("estimated_records"),
         disk_bytes: node.store.disk_bytes().unwrap_or(0),
         requests_in_flight: u64::try_from(node.metrics.in_flight.inner().load(Ordering::Relaxed)).unwrap_or(0),
         peers: peers.collect(),

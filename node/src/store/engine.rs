@@ -169,12 +169,12 @@ impl Engine {
     /// Measures of the whole database: sums over the tables, except for the shared cache and the error count.
     pub(super) fn properties(&self) -> Vec<(&'static str, u64)> {
         let summed = [
-            ("estimated_keys", properties::ESTIMATE_NUM_KEYS),
             ("live_table_bytes", properties::LIVE_SST_FILES_SIZE),
             ("memtable_bytes", properties::CUR_SIZE_ALL_MEM_TABLES),
             ("pending_compaction_bytes", properties::ESTIMATE_PENDING_COMPACTION_BYTES),
         ];
         let shared = [
+            ("estimated_records", properties::ESTIMATE_NUM_KEYS),
             ("block_cache_bytes", properties::BLOCK_CACHE_USAGE),
             ("background_errors", properties::BACKGROUND_ERRORS),
             ("writes_stopped", properties::IS_WRITE_STOPPED),

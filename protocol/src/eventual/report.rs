@@ -39,6 +39,11 @@ impl Reports {
         });
     }
 
+    /// The replica has answered a question that came before the operation proper.
+    pub fn not_asked(&mut self, node: NodeId) {
+        self.change(node, |report| report.status = ReplicaStatus::NotAsked);
+    }
+
     /// The replica answered or stored. Later answers of the same replica keep the first one's time.
     pub fn answered(&mut self, node: NodeId, now: Tick) {
         self.settle(node, ReplicaStatus::Answered, now);

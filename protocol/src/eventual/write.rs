@@ -324,6 +324,8 @@ impl Write {
             (ReplicaReply::State { siblings }, Phase::Looking { replies, tally }) => {
                 replies.insert(from, siblings);
                 tally.yes(from);
+                // It answered what was asked so far; whether it holds the write is another question.
+                self.reports.not_asked(from);
                 self.looked(now, out);
             }
             (ReplicaReply::Stored, Phase::Spreading { .. }) => {

@@ -10,7 +10,8 @@
 //!   a while (doubling, jittered) and begin again. Failures that nothing mends end the operation.
 //! - *Upon a whole round* in which coordinators only said that too few replicas can be reached, or were out of reach themselves: end
 //!   at once. They know, and nothing was sent; whoever asks again decides when.
-//! - *Upon silence* for the attempt time-out: send to the next candidate as well; the earlier sending stays valid.
+//! - *Upon silence* for the attempt time-out: send to the next candidate as well; the earlier sending stays valid. Nobody is sent the
+//!   operation again while an earlier sending to the same node is unanswered: it would only compete with itself.
 //! - *A sending's attempt number* grows exactly when some earlier sending of a mutation may have been applied. Such a retry makes its coordinator
 //!   look for the operation before it writes; a sending after nothing but definite failures is as good as the first.
 //! - *Upon a definite failure of an older sending while a newer one is out*: nothing; it says nothing about the newer one.
@@ -213,7 +214,7 @@ impl Attempts {
             }
             ClientInput::Timer(ClientTimer::Backoff) if self.waiting => {
                 self.waiting = false;
-                self.send(now, out);
+                self.send_from(0, now, out);
             }
             ClientInput::Timer(ClientTimer::Backoff) => {}
             ClientInput::Timer(ClientTimer::Deadline) => self.give_up(true, out),
@@ -258,14 +259,20 @@ impl Attempts {
             }
             return;
         }
-        self.next_candidate += 1;
-        if self.next_candidate < self.candidates.len() {
+        self.send_from(self.next_candidate + 1, now, out);
+    }
+
+    /// Sends to the first candidate from `first` on that has no sending out, or waits for another round.
+    fn send_from<A>(&mut self, first: usize, now: Tick, out: &mut Vec<ClientEffect<A>>) {
+        let is_out = |node: &NodeId| self.sent.iter().any(|(to, fate)| to == node && *fate == Fate::Out);
+        let free = self.candidates.iter().skip(first).position(|node| !is_out(node));
+        if let Some(position) = free {
+            self.next_candidate = first + position;
             return self.send(now, out);
         }
         if self.round.is_settled() && !self.any_out() {
             return self.give_up(false, out);
         }
-        self.next_candidate = 0;
         self.round = Round::default();
         self.waiting = true;
         let wait = self.backoff();
@@ -407,6 +414,16 @@ mod tests {
         assert!(story.fails(0, failed(Reason::Overloaded, Outcome::NotApplied)).is_empty());
         let effects = story.step(ClientInput::Answered("stored"));
         assert_eq!(effects, vec![ClientEffect::Finish(Ok("stored"))]);
+    }
+
+    #[test]
+    fn nobody_is_sent_the_operation_again_while_it_has_not_answered() {
+        let mut story = Story::begin(true);
+        story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
+        story.fails(1, Trouble::NotSent);
+        story.fails(2, Trouble::NotSent);
+        let effects = story.step(ClientInput::Timer(ClientTimer::Backoff));
+        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(1))), "n1 is still out, n2 is next");
     }
 
     #[test]
