@@ -1,0 +1,183 @@
+//! `quorate demo`: scripts of the prompt, and what is left when it ends, however it ends.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Child;
+use tokio::time::timeout;
+
+use crate::support::cli::{Ran, finish, quorate, run};
+use crate::support::wait::{PATIENCE, eventually, seen};
+
+/// A place for temporary directories that nobody else uses, so that what is left behind can be found.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Processes that were told of a file here.
+    fn processes(&self) -> Vec<String> {
+        let here = self.path().to_str().expect("a path in UTF-8");
+        let commands = std::fs::read_dir("/proc").expect("a proc file system").filter_map(|entry| {
+            let command = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+            Some(String::from_utf8_lossy(&command).replace('\0', " "))
+        });
+        commands.filter(|command| command.contains(here)).collect()
+    }
+
+    fn entries(&self) -> Vec<std::ffi::OsString> {
+        std::fs::read_dir(self.path()).expect("readable").map(|entry| entry.expect("an entry").file_name()).collect()
+    }
+
+    fn assert_nothing_left(&self) {
+        assert_eq!(self.processes(), Vec::<String>::new());
+        assert_eq!(self.entries(), Vec::<std::ffi::OsString>::new());
+    }
+
+    /// Runs a demo that reads this script.
+    async fn demo(&self, script: &str) -> Ran {
+        let mut command = quorate(&["demo"]);
+        command.env("TMPDIR", self.path());
+        finish(command, script.as_bytes()).await
+    }
+
+    /// Starts a demo that only holds a cluster, and returns it with a seed of the cluster.
+    async fn hold(&self) -> (Child, String) {
+        let mut command = quorate(&["demo", "--hold"]);
+        command.env("TMPDIR", self.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut demo = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(demo.stdout.take().expect("stdout is piped")).lines();
+        let seed = timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await.expect("readable") {
+                if let Some(at) = line.find("127.0.0.1:") {
+                    let rest = &line[at..];
+                    return rest.split(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':')).next().expect("an address").to_owned();
+                }
+            }
+            panic!("the demo printed no address");
+        });
+        let seed = seed.await.expect("the demo prints its addresses");
+        tokio::spawn(async move { lines.into_inner().read_to_end(&mut Vec::new()).await });
+        eventually("the demo's cluster answers", async || {
+            let ran = run(&["put", "k", "v", "--cluster", &seed]).await;
+            seen(ran.code == Some(0), ran.to_string())
+        })
+        .await;
+        assert_eq!(self.processes().len(), 3, "three nodes were told of a file here");
+        (demo, seed)
+    }
+}
+
+fn signal(process: &Child, name: &str) {
+    let id = process.id().expect("it has not ended").to_string();
+    let sent = std::process::Command::new("kill").args([name, &id]).status().expect("kill can be run");
+    assert!(sent.success());
+}
+
+#[tokio::test]
+async fn the_script_of_a_killed_node_succeeds_and_leaves_nothing() {
+    let place = Place::new();
+    let script = "put a 1\nget a\nkill n2\nput a 2 --level quorum\n!get a --level all\nget a --level one\nrestart n2\nget a --level all\nstatus\nquit\n";
+    let ran = place.demo(script).await.exits(0);
+    for line in script.lines().filter(|line| *line != "quit") {
+        assert!(ran.text().contains(line), "{line:?} is echoed: {ran}");
+    }
+    assert!(ran.text().contains("n2 is down"), "the failure names the dead node: {ran}");
+    place.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_script_whose_command_fails_or_must_fail_and_does_not_ends_with_a_failure() {
+    let place = Place::new();
+    let (failing, succeeding, unknown) = tokio::join!(
+        place.demo("kill n2\nget a --level all\nput b 1\n"),
+        place.demo("put a 1\n!get a\n"),
+        place.demo("put a 1\nfrobnicate\n")
+    );
+    for ran in [failing, succeeding, unknown] {
+        assert!(ran.code.is_some_and(|code| code != 0), "{ran}");
+    }
+    place.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn faults_of_the_prompt_take_effect() {
+    let place = Place::new();
+    let script = "\
+# a key that is not there is no failure
+get nothing
+put a 1 --level all
+level one
+partition n1|n2,n3
+put a 2 --level quorum
+!get a --level all
+heal
+get a --level all
+slow n3 200ms
+skew n2 +3s
+latency n1-n2 20ms
+get a --level quorum
+heal
+pause n3
+put a 3 --level quorum
+resume n3
+get a --level all
+put b 1 --concurrent
+put b 2 --concurrent
+siblings b
+del a
+ring a
+help
+";
+    let ran = place.demo(script).await.exits(0);
+    assert!(ran.text().contains("\"b\" has 2 values"), "{ran}");
+    place.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn signals_end_a_held_cluster_and_leave_nothing() {
+    for name in ["-TERM", "-INT", "-HUP"] {
+        let place = Place::new();
+        let (mut demo, seed) = place.hold().await;
+        signal(&demo, name);
+        timeout(PATIENCE, demo.wait()).await.expect("it ends").expect("its status can be read");
+        place.assert_nothing_left();
+        run(&["get", "k", "--cluster", &seed]).await.exits(6);
+    }
+}
+
+#[tokio::test]
+async fn the_nodes_do_not_outlive_a_demo_that_was_killed() {
+    let place = Place::new();
+    let (mut demo, _) = place.hold().await;
+    demo.kill().await.expect("killed");
+    eventually("the nodes have ended", async || {
+        let processes = place.processes();
+        seen(processes.is_empty(), processes)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_demo_in_a_directory_keeps_its_data() {
+    let place = Place::new();
+    let directory = place.path().join("kept");
+    let directory = directory.to_str().expect("a path in UTF-8");
+    let demo = async |script: &'static str| finish(quorate(&["demo", "--dir", directory]), script.as_bytes()).await;
+    demo("put a kept --level all\n").await.exits(0);
+    let ran = demo("get a --level all\n").await.exits(0);
+    assert!(ran.text().contains("kept"), "{ran}");
+    assert_eq!(place.processes(), Vec::<String>::new());
+    assert!(ran.took < Duration::from_secs(60));
+}
