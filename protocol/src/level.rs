@@ -121,7 +121,7 @@ impl Level {
             ),
             Self::Counts { r, w } => format!(
                 "{r} of {replicas} home replicas answer a read and {w} a write, repaired behind the answer: {}",
-                if r + w > replicas {
+                if u16::from(r) + u16::from(w) > u16::from(replicas) {
                     "a read that begins after an acknowledgement sees that write or what replaced it, but two reads may still disagree in order"
                 } else {
                     "a read may miss an acknowledged write"

@@ -1,12 +1,13 @@
 //! A client's put or delete, from its request to its reply.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_protocol::eventual::route::{Route, route};
 use quorate_protocol::eventual::write::{Write, WriteFailure, WriteFailureCause, WritePlan, Written};
 use quorate_protocol::limits::VALUE_BYTES_MAX;
-use quorate_protocol::outcome::{Failure, Outcome, Reason, Sized};
+use quorate_protocol::outcome::{Failure, Outcome, Reason, ReplicaReport, ReplicaStatus, Sized};
 use quorate_protocol::quorum::WriteQuorum;
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::{Mint, Seen};
@@ -61,11 +62,8 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
     let level = checked.level;
     let result = match route(node.me(), &quorum, &down, was_forwarded) {
         Route::Here(role) => here(node, checked, request, &place, quorum, role, begun).await,
-        Route::Forward(home) => return forward(node, home, request, checked.subject.deadline).await,
-        Route::Nowhere => {
-            let needed = quorum.needed();
-            Err(mark(Failure::refused(Reason::Unreachable { needed, alive: 0 })))
-        }
+        Route::Forward(home) => return forward(node, home, &quorum, request, checked.subject.deadline).await,
+        Route::Nowhere => Err(mark(nobody_there(&quorum, down))),
     };
     let ended = result.as_ref().map_or_else(|failure| failure.outcome.into(), |_| Ended::Ok);
     node.metrics.answered(op, level, ended, Duration::from_micros(node.clock.tick().since(begun)));
@@ -141,20 +139,42 @@ async fn here(
 }
 
 /// Hands a write to a home replica. Once it has left, only that replica's answer says what became of it.
-async fn forward(node: &Node, home: NodeId, mut request: WriteRequest, deadline: Tick) -> Result<WriteReply, Failure> {
+async fn forward(
+    node: &Node,
+    home: NodeId,
+    quorum: &WriteQuorum,
+    mut request: WriteRequest,
+    deadline: Tick,
+) -> Result<WriteReply, Failure> {
     let retry = request.attempt.is_retry();
-    let failed = |reason, outcome| Err(Failure { reason, outcome, replicas: Vec::new() });
     let Some(client) = node.peers.peer(home).and_then(|peer| peer.client()) else {
-        let outcome = if retry { Outcome::Unknown } else { Outcome::NotApplied };
-        return failed(Reason::Unreachable { needed: 1, alive: 0 }, outcome);
+        let mut failure = nobody_there(quorum, BTreeSet::from([home]));
+        if retry {
+            failure.outcome = Outcome::Unknown;
+        }
+        return Err(failure);
     };
     request.micros_left = deadline.since(node.clock.tick());
-    let context = call_context(Duration::from_micros(request.micros_left));
+    let request_micros = request.micros_left;
+    let context = call_context(Duration::from_micros(request_micros));
     match client.forward(context, request).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(peer = %home, %error, "forwarded write got no answer");
-            failed(Reason::TimedOut { needed: 1, answered: 0 }, Outcome::Unknown)
+            let status = ReplicaReport { status: ReplicaStatus::TimedOut, micros: request_micros, ..ReplicaReport::not_asked(home) };
+            let reason = Reason::TimedOut { needed: quorum.needed(), answered: 0 };
+            Err(Failure { reason, outcome: Outcome::Unknown, replicas: vec![status] })
         }
+    }
+}
+
+/// A write that no home replica can be reached for; nothing was sent. Names those that are away.
+fn nobody_there(quorum: &WriteQuorum, away: BTreeSet<NodeId>) -> Failure {
+    let status = |home| if away.contains(&home) { ReplicaStatus::Down } else { ReplicaStatus::NotAsked };
+    let replicas = quorum.homes().iter().map(|home| ReplicaReport { status: status(home), ..ReplicaReport::not_asked(home) });
+    Failure {
+        reason: Reason::Unreachable { needed: quorum.needed(), alive: 0 },
+        outcome: Outcome::NotApplied,
+        replicas: replicas.collect(),
     }
 }
