@@ -90,7 +90,7 @@ enum DemoError {
     Unexpected { unexpected: usize, commands: usize },
 }
 
-/// How the lines went so far.
+/// How a script's lines went so far; a person may err as much as they like.
 #[derive(Default)]
 struct Score {
     commands: usize,
@@ -261,8 +261,10 @@ async fn talk(shell: &mut Shell, input: &mut Input, output: Output) -> Result<Sc
             return Ok(score);
         }
         let (succeeded, expected, answer) = answer(shell, command, must_fail).await;
-        score.commands += 1;
-        score.unexpected += usize::from(!expected);
+        if !input.is_terminal() {
+            score.commands += 1;
+            score.unexpected += usize::from(!expected);
+        }
         match (output, input.is_terminal()) {
             (Output::Json, _) => output::print_json(&Told { line: &line, succeeded, expected, answer })?,
             (Output::Table | Output::Raw, true) => output::print(answer)?,

@@ -32,6 +32,11 @@ pub(crate) trait Request: Clone + Send + Sync {
     type Reply: Send;
     const IS_MUTATION: bool;
 
+    /// The number of its first sending.
+    fn first_attempt(&self) -> Attempt {
+        Attempt(0)
+    }
+
     /// The request with what differs from sending to sending.
     fn sent_as(&self, attempt: Attempt, micros_left: u64) -> Self;
 
@@ -61,9 +66,13 @@ impl Request for WriteRequest {
     type Reply = WriteReply;
     const IS_MUTATION: bool = true;
 
-    /// Counts on from the request's own attempt, so that a write under a name that was sent before stays a retry.
+    /// A write under a name that was sent before begins as a retry.
+    fn first_attempt(&self) -> Attempt {
+        self.attempt
+    }
+
     fn sent_as(&self, attempt: Attempt, micros_left: u64) -> Self {
-        Self { attempt: Attempt(self.attempt.0.saturating_add(attempt.0)), micros_left, ..self.clone() }
+        Self { attempt, micros_left, ..self.clone() }
     }
 
     fn call(self, channel: &Channel, left: Duration) -> impl Future<Output = Result<Result<WriteReply, Failure>, RpcError>> + Send {
@@ -132,7 +141,7 @@ pub(crate) async fn drive<R: Request>(
     seed: u64,
 ) -> Driven<R::Reply> {
     let nodes = candidates.iter().map(|link| link.node).collect();
-    let mut machine = Attempts::new(options, nodes, R::IS_MUTATION, budget.deadline, seed);
+    let mut machine = Attempts::new(options, nodes, R::IS_MUTATION, request.first_attempt(), budget.deadline, seed);
     let (mut notes, mut effects) = (Notes::default(), Vec::with_capacity(4));
     let mut timers = Timers::new(budget);
     let mut out = FuturesUnordered::new();

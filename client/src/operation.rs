@@ -132,7 +132,7 @@ impl Ended {
         if let Some((coordinator, failure)) = failure {
             return Error::Failed { operation, coordinator, failure: Box::new(failure), outcome };
         }
-        if silent.is_empty() && !unreached.is_empty() {
+        if outcome == Outcome::NotApplied && silent.is_empty() && !unreached.is_empty() {
             return Error::Unreachable { operation, nodes: unreached };
         }
         if timed_out {

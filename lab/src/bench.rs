@@ -4,7 +4,7 @@
 //! begin, so that a stall is not hidden by the load generator's own waiting (coordinated omission). Throughput counts answered
 //! operations only. Every answer to a read is checked; a store that answers fast and wrongly is found out.
 //!
-//! **Who takes part.** A [`Target`] is one worker's access to the store. [`load`] writes every key once, [`run`] measures one
+//! **Who takes part.** A [`Target`] is one worker's access to the store. [`load`] writes every key once, [`run()`] measures one
 //! [`Plan`], both against the same [`Ledger`], which knows what was sent and acknowledged.
 //!
 //! ```text

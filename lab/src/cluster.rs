@@ -23,14 +23,16 @@
 
 mod error;
 mod faults;
+mod home;
 mod link;
+mod node;
 mod ports;
 mod process;
 mod spec;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -38,15 +40,16 @@ use futures::future::join_all;
 use quorate_ring::NodeId;
 use quorate_rpc::admin::Faults;
 use quorate_rpc::kv::Status;
-use tempfile::TempDir;
 
 pub use error::{ClusterError, LogTail};
 pub use faults::{FaultState, InvalidFault, Pair};
 pub use link::LinkError;
+pub use node::Node;
 pub use ports::Ports;
 pub use process::Life;
 pub use spec::{BucketSpec, ClusterSpec, Dir, Facts};
 
+use home::Home;
 use ports::Reservation;
 use process::{Files, Launch, Process};
 
@@ -54,8 +57,6 @@ use process::{Files, Launch, Process};
 const NODES_MAX: u16 = 32;
 /// Longest that a graceful shutdown of the whole cluster may take before the nodes are killed.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
-/// What a kept directory says of its cluster.
-const DESCRIPTION: &str = "cluster.json";
 
 /// A running cluster.
 #[derive(Debug)]
@@ -67,86 +68,6 @@ pub struct Cluster {
     ports: Reservation,
     /// Dropped after the nodes, which write into it.
     home: Home,
-}
-
-/// One node of the cluster.
-#[derive(Debug)]
-pub struct Node {
-    id: NodeId,
-    address: String,
-    files: Files,
-    process: Option<Process>,
-    /// The faults it was told last; none since it was started.
-    told: Option<Faults>,
-}
-
-impl Node {
-    /// Its name.
-    #[must_use]
-    pub fn id(&self) -> NodeId {
-        self.id
-    }
-
-    /// Where it listens, as `host:port`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// How its process is. One that ended by itself counts as running until [`Cluster::check`] finds out.
-    #[must_use]
-    pub fn life(&self) -> Life {
-        self.process.as_ref().map_or(Life::Dead, Process::life)
-    }
-
-    /// The id of its process, if there is one.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
-    }
-
-    /// The directory of its data.
-    #[must_use]
-    pub fn data_dir(&self) -> &Path {
-        &self.files.data
-    }
-
-    /// What it wrote to stderr, over all its starts.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.files.log
-    }
-
-    /// Its configuration file.
-    #[must_use]
-    pub fn config(&self) -> &Path {
-        &self.files.config
-    }
-
-    fn process(&mut self) -> Result<&mut Process, ClusterError> {
-        let node = self.id;
-        self.process.as_mut().ok_or(ClusterError::NotRunning { node })
-    }
-
-    fn failed(&self) -> impl Fn(std::io::Error) -> ClusterError + use<> {
-        let node = self.id;
-        move |source| ClusterError::Process { node, source }
-    }
-}
-
-#[derive(Debug)]
-enum Home {
-    Temporary(TempDir),
-    Kept(PathBuf),
-}
-
-impl Home {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(dir) => dir.path(),
-            Self::Kept(path) => path,
-        }
-    }
 }
 
 impl Cluster {
@@ -167,7 +88,8 @@ impl Cluster {
         }
         cluster.ports.hand_over();
         for id in cluster.spec.node_ids() {
-            cluster.spawn(id)?;
+            let init = cluster.node(id)?.files.is_fresh();
+            cluster.spawn(id, init)?;
         }
         cluster.wait_until_all_answer().await?;
         cluster.tell_faults().await?;
@@ -177,27 +99,18 @@ impl Cluster {
 
     /// Everything but the processes.
     fn prepare(spec: ClusterSpec) -> Result<Self, ClusterError> {
-        let home = match &spec.dir {
-            Dir::Temporary => {
-                let made = tempfile::Builder::new().prefix("quorate-").tempdir();
-                Home::Temporary(made.map_err(file("make a directory in", std::env::temp_dir()))?)
-            }
-            Dir::Kept(path) => {
-                std::fs::create_dir_all(path).map_err(file("make the directory", path))?;
-                Home::Kept(std::path::absolute(path).map_err(file("find the directory", path))?)
-            }
-        };
-        let facts = agreed_facts(home.path(), &spec)?;
+        let home = Home::open(&spec.dir)?;
+        let facts = home.agree(&spec)?;
         let ports = Reservation::take(spec.ports, spec.nodes).map_err(|source| ClusterError::Ports { count: spec.nodes, source })?;
         let addresses: Vec<String> = ports.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let mut nodes = BTreeMap::new();
         for (id, address) in spec.node_ids().zip(&addresses) {
             let dir = home.path().join(id.to_string());
-            std::fs::create_dir_all(&dir).map_err(file("make the directory", &dir))?;
+            std::fs::create_dir_all(&dir).map_err(home::failed("make the directory", &dir))?;
             let files = Files::within(&dir);
             let config = spec::config_text(&spec, &facts, &addresses, id, &files.data);
-            std::fs::write(&files.config, config).map_err(file("write", &files.config))?;
-            nodes.insert(id, Node { id, address: address.clone(), files, process: None, told: None });
+            std::fs::write(&files.config, config).map_err(home::failed("write", &files.config))?;
+            nodes.insert(id, Node { id, address: address.clone(), files, process: None, told: Faults::default() });
         }
         let faults = FaultState::new(spec.latency.iter().copied().collect());
         Ok(Self { spec, facts, nodes, faults, ports, home })
@@ -306,8 +219,8 @@ impl Cluster {
         Ok(status)
     }
 
-    /// Starts a node again on its own data; one that still runs is stopped by SIGTERM first. Returns when it answers and it and
-    /// every running node that can reach it see each other.
+    /// Starts a node again on its own data, never as a new one; if it still runs it is stopped by SIGTERM first. Returns when it
+    /// answers and every running node that can reach it sees it up, and is seen up by it.
     ///
     /// # Errors
     /// [`ClusterError`] when it does not come back; if it still runs then, it may come back later.
@@ -316,7 +229,7 @@ impl Cluster {
             self.terminate(id).await?;
         }
         self.wait_until_noticed_dead(id).await?;
-        self.spawn(id)?;
+        self.spawn(id, false)?;
         self.wait_until_all_answer().await?;
         self.tell_faults().await?;
         self.wait_until_connected_to(id).await
@@ -385,13 +298,7 @@ impl Cluster {
         join_all(processes.map(|process| process.terminate(SHUTDOWN_MAX))).await;
         let Self { nodes, home, .. } = self;
         drop(nodes);
-        match home {
-            Home::Temporary(dir) => {
-                let path = dir.path().to_owned();
-                dir.close().map_err(file("remove", path))
-            }
-            Home::Kept(_) => Ok(()),
-        }
+        home.close()
     }
 
     async fn change_faults(&mut self, change: impl FnOnce(&mut FaultState)) -> Result<(), ClusterError> {
@@ -419,18 +326,19 @@ impl Cluster {
         let running = self.nodes.values_mut().filter(|node| node.life() == Life::Running);
         let telling = running.map(async |node| {
             let wanted = faults.of(node.id, ids.clone());
-            if node.told.as_ref() == Some(&wanted) {
+            if node.told == wanted {
                 return Ok(());
             }
             let told = link::set_faults(&node.address, cluster, wanted.clone()).await;
             told.map_err(|source| ClusterError::Faults { node: node.id, source })?;
-            node.told = Some(wanted);
+            node.told = wanted;
             Ok(())
         });
         join_all(telling).await.into_iter().collect()
     }
 
-    fn spawn(&mut self, id: NodeId) -> Result<(), ClusterError> {
+    /// Starts a node; with `init` as one that may have lost nothing, because it never had anything.
+    fn spawn(&mut self, id: NodeId, init: bool) -> Result<(), ClusterError> {
         let Self { spec, nodes, .. } = self;
         let node = nodes.get_mut(&id).expect("only known nodes are started");
         let launch = Launch {
@@ -439,12 +347,12 @@ impl Cluster {
             log: &node.files.log,
             settings: &spec.settings,
             enable_faults: spec.enable_faults,
-            init: node.files.is_fresh(),
+            init,
         };
         let spawned = Process::spawn(&launch);
         let process = spawned.map_err(|source| ClusterError::Spawn { node: id, binary: spec.binary.clone(), source })?;
         node.process = Some(process);
-        node.told = None;
+        node.told = Faults::default();
         Ok(())
     }
 
@@ -455,28 +363,6 @@ impl Cluster {
     fn known(&self, ids: impl IntoIterator<Item = NodeId>) -> Result<(), ClusterError> {
         ids.into_iter().try_for_each(|id| self.node(id).map(|_| ()))
     }
-}
-
-/// The facts of the cluster that the directory holds, or of a new one, which are then written down there.
-fn agreed_facts(dir: &Path, spec: &ClusterSpec) -> Result<Facts, ClusterError> {
-    let path = dir.join(DESCRIPTION);
-    let asked = Facts::of(spec);
-    if !path.exists() {
-        let text = serde_json::to_string(&asked).expect("facts are plain values");
-        std::fs::write(&path, text).map_err(file("write", &path))?;
-        return Ok(asked);
-    }
-    let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
-    let kept: Facts = serde_json::from_str(&text).map_err(|source| ClusterError::Description { path, source })?;
-    if !kept.same_shape(&asked) {
-        return Err(ClusterError::OtherShape { dir: dir.to_owned(), kept, asked });
-    }
-    Ok(kept)
-}
-
-fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> ClusterError {
-    let path = path.into();
-    move |source| ClusterError::File { doing, path, source }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a cluster of node processes on this machine, and what can be done to it | [`cluster`] |
 //! | what clients do: keys, mixes, values that prove who wrote them | [`workload`] |
-//! | measuring a store under load, and checking its answers | [`bench`] |
+//! | measuring a store under load, and checking its answers | [`mod@bench`] |
 //! | comparing with another store | [`rival`] |
 //! | being asked to stop | [`stop`] |
 //!

@@ -114,7 +114,8 @@ async fn serve(node: &Arc<Node>, stream: TcpStream, hello: &Hello) {
         (Class::Peer | Class::Bulk, Some(from)) => {
             let transport = Faulty::new(framed(stream), node.faults.link(from.node));
             let channel = BaseChannel::new(config, transport);
-            spawn_each(channel.execute(PeerService(Arc::clone(node)).serve())).await;
+            let service = PeerService { node: Arc::clone(node), carries_hints: hello.class == Class::Bulk };
+            spawn_each(channel.execute(service.serve())).await;
         }
         (Class::Admin, _) => {
             let channel = BaseChannel::new(config, framed(stream));

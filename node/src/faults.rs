@@ -37,7 +37,7 @@ impl FaultTable {
 
     /// True when nothing reaches `to` from here.
     pub(crate) fn is_cut(&self, to: NodeId) -> bool {
-        self.link(to).load().cut
+        self.links.lock().get(&to).is_some_and(|link| link.load().cut)
     }
 
     /// Replaces all faults.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quorate_anti_entropy::{Handoff, HandoffEffect, HandoffInput, HandoffOptions, Hint};
 use quorate_protocol::Tick;
 use quorate_protocol::notes::Notes;
-use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
+use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
 use quorate_rpc::hello::Class;
 use quorate_rpc::peer::{PeerClient, ReplicaCall};
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +31,9 @@ pub(crate) fn start(node: &Arc<Node>) {
     }
 }
 
+/// Bytes after which a message of hints is closed; the hint that reaches it still belongs to it.
+const MESSAGE_BYTES_MAX: usize = 2 << 20;
+
 struct Delivery {
     node: Arc<Node>,
     peer: Arc<Peer>,
@@ -41,6 +44,8 @@ struct Delivery {
     gone_to: u64,
     /// Hints above it whose removal may not have reached the store yet.
     gone: BTreeSet<u64>,
+    /// Those of them whose removal the store has not taken yet.
+    forgotten: Vec<u64>,
 }
 
 async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
@@ -53,8 +58,16 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
     };
     let mut up = peer.watch();
     let stopping = node.stopping.clone();
-    let mut delivery =
-        Delivery { node, peer, machine: Handoff::new(options), client: None, timer: None, gone_to: 0, gone: BTreeSet::new() };
+    let mut delivery = Delivery {
+        node,
+        peer,
+        machine: Handoff::new(options),
+        client: None,
+        timer: None,
+        gone_to: 0,
+        gone: BTreeSet::new(),
+        forgotten: Vec::new(),
+    };
     if *up.borrow_and_update() {
         delivery.input(HandoffInput::PeerUp).await;
     }
@@ -113,9 +126,12 @@ impl Delivery {
     }
 
     fn load(&mut self, count_max: usize) -> HandoffInput {
+        self.forget();
         let mut hints = Vec::new();
         while hints.is_empty() {
             let page = self.page(count_max);
+            // Whatever lies before the page has left the store.
+            self.gone = page.first().map_or_else(BTreeSet::new, |(first, _)| self.gone.split_off(first));
             let Some((last, _)) = page.last() else { break };
             let last = *last;
             for (seq, bytes) in page {
@@ -125,7 +141,6 @@ impl Delivery {
             }
             if hints.is_empty() {
                 self.gone_to = last;
-                self.gone = self.gone.split_off(&last);
             }
         }
         HandoffInput::Loaded { hints, now_ms: self.node.clock.wall_ms() }
@@ -150,29 +165,56 @@ impl Delivery {
 
     fn remove(&mut self, seqs: Vec<u64>, expired: usize) {
         self.gone.extend(&seqs);
+        self.forgotten.extend(&seqs);
         let delivered = seqs.len() - expired;
         self.node.metrics.hints_dropped.inc_by(expired as u64);
         self.node.metrics.hints_replayed.inc_by(delivered as u64);
-        if let Err(error) = self.node.store.remove_hints(self.peer.node, seqs) {
-            // Delivered again after the next start, which changes nothing.
-            tracing::debug!(peer = %self.peer.node, %error, "delivered hints could not be removed");
+        self.forget();
+    }
+
+    /// Removes what was delivered or dropped from the store; what the store does not take now, at the next look.
+    fn forget(&mut self) {
+        while let Some(seq) = self.forgotten.last().copied() {
+            if let Err(error) = self.node.store.remove_hints(self.peer.node, [seq]) {
+                tracing::debug!(peer = %self.peer.node, %error, "delivered hints are not removed yet");
+                return;
+            }
+            self.forgotten.pop();
         }
     }
 
+    /// Sends a batch, in messages that are not too long.
     async fn send(&mut self, batch: Vec<(u64, Hint)>) -> Vec<HandoffInput> {
-        let seqs: Vec<u64> = batch.iter().map(|(seq, _)| *seq).collect();
-        let calls = batch.into_iter().map(|(_, hint)| ReplicaCall {
-            bucket: hint.bucket,
-            key: hint.key,
-            micros_left: micros(DELIVERY_DEADLINE),
-            request: ReplicaRequest::Replicate { strict: None, delta: hint.delta },
-        });
-        let answers = self.call(calls.collect()).await.unwrap_or_default();
-        let taken = answers.into_iter().map(|answer| answer == ReplicaReply::Stored).chain(std::iter::repeat(false));
-        let outcome = |(seq, taken)| {
-            if taken { HandoffInput::Delivered(seq) } else { HandoffInput::NotTaken(seq) }
-        };
-        seqs.into_iter().zip(taken).map(outcome).collect()
+        let mut inputs = Vec::with_capacity(batch.len());
+        let mut hints = batch.into_iter().peekable();
+        while hints.peek().is_some() {
+            let (mut meta, mut calls, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while let Some((seq, hint)) = hints.next_if(|_| bytes < MESSAGE_BYTES_MAX) {
+                meta.push((seq, hint.only_copy));
+                let call = call(hint);
+                bytes += call.bytes();
+                calls.push(call);
+            }
+            let answers = self.call(calls).await.unwrap_or_default();
+            let answers = answers.into_iter().map(Some).chain(std::iter::repeat(None));
+            for ((seq, only_copy), answer) in meta.into_iter().zip(answers) {
+                inputs.push(self.outcome(seq, only_copy, answer));
+            }
+        }
+        inputs
+    }
+
+    /// What an answer means for a hint. One that the replica will never take is given up, unless no other copy may exist: it would
+    /// hold up all that come after it.
+    fn outcome(&self, seq: u64, only_copy: bool, answer: Option<ReplicaReply>) -> HandoffInput {
+        match answer {
+            Some(ReplicaReply::Stored) => HandoffInput::Delivered(seq),
+            Some(ReplicaReply::Refused(refusal @ (Refusal::Stranger | Refusal::Malformed | Refusal::TooLarge))) if !only_copy => {
+                tracing::warn!(peer = %self.peer.node, %refusal, "hint is given up");
+                HandoffInput::Delivered(seq)
+            }
+            Some(ReplicaReply::Refused(_) | ReplicaReply::State { .. }) | None => HandoffInput::NotTaken(seq),
+        }
     }
 
     async fn call(&mut self, calls: Vec<ReplicaCall>) -> Option<Vec<ReplicaReply>> {
@@ -184,6 +226,15 @@ impl Delivery {
             self.client = None;
         }
         answers.ok()
+    }
+}
+
+fn call(hint: Hint) -> ReplicaCall {
+    ReplicaCall {
+        bucket: hint.bucket,
+        key: hint.key,
+        micros_left: micros(DELIVERY_DEADLINE),
+        request: ReplicaRequest::Replicate { strict: None, delta: hint.delta },
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) async fn run(node: Arc<Node>, listener: TcpListener) {
 async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
     if node.draining.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if node.is_quarantined() {
+        (StatusCode::SERVICE_UNAVAILABLE, "quarantined: peers do not accept this node's data directory\n")
     } else if !node.store.is_writable() {
         (StatusCode::SERVICE_UNAVAILABLE, "the store takes no writes\n")
     } else {

@@ -17,6 +17,7 @@
 mod accept;
 mod clock;
 mod coordinator;
+mod fallback;
 mod faults;
 mod handoff;
 mod http;

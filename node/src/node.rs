@@ -1,20 +1,22 @@
 //! Everything that one running node shares between its tasks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use quorate_config::{BucketProperties, Config};
 use quorate_protocol::outcome::{Failure, Reason};
+use quorate_protocol::replica::Refusal;
 use quorate_protocol::sealed::ContextSeal;
 use quorate_protocol::{BucketId, KeyEpoch};
 use quorate_ring::NodeId;
-use quorate_rpc::hello::Identity;
+use quorate_rpc::hello::{HelloRefusal, Identity};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::fallback::Fallback;
 use crate::faults::FaultTable;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -40,6 +42,10 @@ pub(crate) struct Node {
     pub(crate) admission: Semaphore,
     /// Connections that may be open at a time.
     pub(crate) connections: Arc<Semaphore>,
+    /// Why the node's peers do not trust its data directory, once one of them has said so.
+    pub(crate) quarantine: OnceLock<HelloRefusal>,
+    /// What this node has given out for keys it is no home of.
+    pub(crate) fallback: Fallback,
     /// Set when the node is about to stop: it finishes requests and takes no new ones.
     pub(crate) draining: AtomicBool,
     /// Cancelled when the node stops.
@@ -66,10 +72,26 @@ impl Node {
         self.identity.node
     }
 
+    /// True once a peer has refused this node for its data directory: what it holds is not what it promised to hold, so it must
+    /// neither answer nor count.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantine.get().is_some()
+    }
+
+    /// Notes that a peer refuses this node for its data directory, and tells the operator once.
+    pub(crate) fn quarantine(&self, refusal: &HelloRefusal) {
+        if self.quarantine.set(refusal.clone()).is_ok() {
+            tracing::error!(reason = %refusal, "quarantined: peers do not accept this node's data directory; it serves nothing");
+        }
+    }
+
     /// Lets a client request in, or refuses it at once.
     pub(crate) fn admit(&self) -> Result<Admitted<'_>, Failure> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Failure::refused(Reason::ShuttingDown));
+        }
+        if self.is_quarantined() {
+            return Err(Failure::refused(Reason::Refused { refusal: Refusal::Quarantined }));
         }
         let Ok(permit) = self.admission.try_acquire() else {
             self.metrics.overloaded.inc();

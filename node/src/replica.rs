@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use quorate_config::BucketProperties;
+use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::machine::MintRefusal;
 use quorate_protocol::notes::Notes;
 use quorate_protocol::record::{KeyRecord, Role};
@@ -44,12 +45,19 @@ pub(crate) fn refusal(error: &StoreError) -> Refusal {
     }
 }
 
-fn durability(bucket: &BucketProperties, strict: bool) -> Durability {
-    if strict || bucket.fsync_before_ack { Durability::Synced } else { Durability::Buffered }
+fn durability(bucket: &BucketProperties, must_sync: bool) -> Durability {
+    if must_sync || bucket.fsync_before_ack { Durability::Synced } else { Durability::Buffered }
 }
 
-/// Applies one request, of this node's own coordinator or of another node's.
-pub(crate) fn serve(node: &Node, call: &ReplicaCall) -> Answer {
+/// Applies one request, of this node's own coordinator or of another node's. A delivered hint (`is_hint`) is synced in any bucket:
+/// its keeper forgets it upon the answer.
+pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
+    if node.is_quarantined() {
+        return Answer::Now(ReplicaReply::Refused(Refusal::Quarantined));
+    }
+    if call.key.is_empty() || call.key.len() > KEY_BYTES_MAX {
+        return Answer::Now(ReplicaReply::Refused(Refusal::Malformed));
+    }
     let Some(bucket) = node.placement.bucket(call.bucket) else {
         return Answer::Now(ReplicaReply::Refused(Refusal::Malformed));
     };
@@ -66,7 +74,9 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall) -> Answer {
                 let _ = node.clock.observe(version.hlc);
             }
             let transition = |record: &mut KeyRecord| apply(record, &place.record, &call.request, &mut Notes::default());
-            node.store.update(&key, durability(bucket, strict.is_some()), transition).map(|(reply, commit)| Answer::After(commit, reply))
+            node.store
+                .update(&key, durability(bucket, is_hint || strict.is_some()), transition)
+                .map(|(reply, commit)| Answer::After(commit, reply))
         }
     };
     answer.unwrap_or_else(|error| {
@@ -93,7 +103,7 @@ pub(crate) fn mint_here(
         mint(record, node.me(), fresh, write, &mut Notes::default()).map_err(MintRefusal::TooManySiblings)
     };
     if role == Role::Stranger {
-        return Ok((give(&mut KeyRecord::default())?, None));
+        return node.fallback.with(bucket.id, key, give).map(|minted| (minted, None));
     }
     let place = node.placement.place(bucket.replicas, key);
     let key = StorageKey::new(place.partition, bucket.id, key);

@@ -6,8 +6,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use quorate_config::{Address, Config};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::fallback::Fallback;
 use crate::faults::FaultTable;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -123,6 +124,8 @@ fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<A
         faults_enabled: options.enable_faults,
         metrics: Metrics::new(store.properties().into_iter().map(|(name, _)| name)),
         started: Instant::now(),
+        quarantine: OnceLock::new(),
+        fallback: Fallback::default(),
         draining: AtomicBool::new(false),
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),

@@ -68,9 +68,37 @@ impl VersionVector {
 
 /// A set of dots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Claimed")]
 pub struct Context {
     vector: VersionVector,
     cloud: BTreeSet<Dot>,
+}
+
+/// A context as bytes claim it to be.
+#[derive(Deserialize)]
+struct Claimed {
+    vector: VersionVector,
+    cloud: BTreeSet<Dot>,
+}
+
+/// Highest number of a dot. No actor gives out as many; beyond it arithmetic would not be safe.
+pub const DOT_MAX: u64 = 1 << 48;
+
+/// Bytes claim to be a context and are not in the one form that contexts have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a context in canonical form")]
+pub struct NotCanonical;
+
+impl TryFrom<Claimed> for Context {
+    type Error = NotCanonical;
+
+    fn try_from(claimed: Claimed) -> Result<Self, NotCanonical> {
+        let Claimed { vector, cloud } = claimed;
+        let numbers = vector.0.values().copied().chain(cloud.iter().map(|dot| dot.n));
+        let in_range = numbers.into_iter().all(|n| (1..=DOT_MAX).contains(&n));
+        let above = cloud.iter().all(|dot| dot.n > vector.at(dot.actor) + 1);
+        if in_range && above { Ok(Self { vector, cloud }) } else { Err(NotCanonical) }
+    }
 }
 
 impl Context {
@@ -229,10 +257,33 @@ mod tests {
         }
 
         #[test]
+        fn a_context_survives_the_wire(a in dots()) {
+            let context = context(&a);
+            let bytes = postcard::to_stdvec(&context).expect("encodes");
+            prop_assert_eq!(postcard::from_bytes::<Context>(&bytes).expect("canonical"), context);
+        }
+
+        #[test]
         fn representation_does_not_depend_on_order(a in prop::collection::vec((1..4u64, 1..8u64), 0..12)) {
             let forward = a.iter().fold(Context::empty(), |c, (actor, n)| c.with(dot(*actor, *n)));
             let backward = a.iter().rev().fold(Context::empty(), |c, (actor, n)| c.with(dot(*actor, *n)));
             prop_assert_eq!(forward, backward);
+        }
+    }
+
+    #[test]
+    fn what_no_replica_can_hold_is_not_decoded() {
+        let one = dot(1, 1).actor;
+        let claims: [(BTreeMap<Actor, u64>, BTreeSet<Dot>); 5] = [
+            (BTreeMap::from([(one, 0)]), BTreeSet::new()),
+            (BTreeMap::from([(one, u64::MAX)]), BTreeSet::new()),
+            (BTreeMap::new(), BTreeSet::from([dot(1, 0)])),
+            (BTreeMap::new(), BTreeSet::from([dot(1, 1)])),
+            (BTreeMap::from([(one, 5)]), BTreeSet::from([dot(1, 4)])),
+        ];
+        for claim in claims {
+            let bytes = postcard::to_stdvec(&claim).expect("encodes");
+            assert!(postcard::from_bytes::<Context>(&bytes).is_err(), "{claim:?}");
         }
     }
 }

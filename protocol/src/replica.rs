@@ -109,6 +109,12 @@ pub enum Refusal {
     /// The request broke a limit or an invariant of the protocol.
     #[error("found the request malformed")]
     Malformed,
+    /// The request or its answer does not fit into one message.
+    #[error("has more siblings of this key than one message can carry")]
+    TooLarge,
+    /// The replica's peers do not trust its data directory.
+    #[error("is quarantined: its data directory is not the one its peers know")]
+    Quarantined,
 }
 
 /// Applies one request to one key's record. The record is changed only if the reply is `Stored`.

@@ -65,9 +65,32 @@ impl Version {
 
 /// The set of concurrent versions of a key, with the context of everything ever merged into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Claimed")]
 pub struct Siblings {
     context: Context,
     live: BTreeMap<Dot, Version>,
+}
+
+/// A sibling set as bytes claim it to be.
+#[derive(Deserialize)]
+struct Claimed {
+    context: Context,
+    live: BTreeMap<Dot, Version>,
+}
+
+/// Bytes claim a live version that their context does not cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a live version is not in the context")]
+pub struct NotWellFormed;
+
+impl TryFrom<Claimed> for Siblings {
+    type Error = NotWellFormed;
+
+    fn try_from(claimed: Claimed) -> Result<Self, NotWellFormed> {
+        let Claimed { context, live } = claimed;
+        let siblings = Self { context, live };
+        if siblings.is_well_formed() { Ok(siblings) } else { Err(NotWellFormed) }
+    }
 }
 
 impl Siblings {
@@ -99,6 +122,24 @@ impl Siblings {
     #[must_use]
     pub fn live_count(&self) -> usize {
         self.live.len()
+    }
+
+    /// Roughly how many bytes it takes on disk and wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// A dot, a stamp and an operation id.
+        const VERSION_BYTES: usize = 64;
+        /// An actor and a number, as a context holds them.
+        const DOT_BYTES: usize = 24;
+        let values = self.live.values().map(|version| VERSION_BYTES + version.value().map_or(0, Bytes::len));
+        values.sum::<usize>() + self.context.len() * DOT_BYTES
+    }
+
+    /// The same dots and context without any value: what a writer needs to count on, not what a reader is shown.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let bare = |version: &Version| Version { body: Body::Tombstone, op: None, ..version.clone() };
+        Self { context: self.context.clone(), live: self.live.iter().map(|(dot, version)| (*dot, bare(version))).collect() }
     }
 
     /// True when nothing was ever written.

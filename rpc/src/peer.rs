@@ -22,6 +22,18 @@ pub struct ReplicaCall {
     pub request: ReplicaRequest,
 }
 
+impl ReplicaCall {
+    /// Roughly how many bytes it takes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let delta = match &self.request {
+            ReplicaRequest::Read { .. } => 0,
+            ReplicaRequest::Replicate { delta, .. } => delta.bytes(),
+        };
+        64 + self.key.len() + delta
+    }
+}
+
 /// A page of a partition's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeysRequest {

@@ -95,8 +95,8 @@ async fn with_two_of_three_nodes_stopped_quorum_fails_within_its_deadline_and_on
     let mut cluster = TestCluster::start(spec(3)).await;
     let n1 = cluster.direct(N1).await.within(DEADLINE);
     ok(n1.put("k", "before", Level::All).await);
-    cluster.pause(N2).unwrap_or_else(|error| panic!("{error}"));
-    cluster.pause(N3).unwrap_or_else(|error| panic!("{error}"));
+    cluster.stop(N2).await;
+    cluster.stop(N3).await;
 
     // Nobody knows yet that they are stopped: n1 has the write, and what they do with it is open.
     let asked = Instant::now();
@@ -131,8 +131,8 @@ async fn a_client_reads_at_one_although_two_of_three_nodes_are_stopped() {
     for key in 0..10 {
         kv.put(format!("k{key}"), "v").level(Level::All).await.unwrap_or_else(|error| panic!("{error}"));
     }
-    cluster.pause(N2).unwrap_or_else(|error| panic!("{error}"));
-    cluster.pause(N3).unwrap_or_else(|error| panic!("{error}"));
+    cluster.stop(N2).await;
+    cluster.stop(N3).await;
     for key in 0..10 {
         let read = kv.get(format!("k{key}")).level(Level::One).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(read.receipt().coordinator, N1, "{:?}", read.receipt());

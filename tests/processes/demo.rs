@@ -7,19 +7,25 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Child;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::support::cli::{Ran, finish, quorate, run};
 use crate::support::wait::{PATIENCE, eventually, seen};
 
+/// Demos prefer the same ports, so one runs at a time.
+static ONE: Semaphore = Semaphore::const_new(1);
+
 /// A place for temporary directories that nobody else uses, so that what is left behind can be found.
 struct Place {
     directory: TempDir,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Place {
-    fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a temporary directory") }
+    async fn new() -> Self {
+        let turn = ONE.acquire().await.expect("the semaphore is never closed");
+        Self { directory: tempfile::tempdir().expect("a temporary directory"), _turn: turn }
     }
 
     fn path(&self) -> &Path {
@@ -87,7 +93,7 @@ fn signal(process: &Child, name: &str) {
 
 #[tokio::test]
 async fn the_script_of_a_killed_node_succeeds_and_leaves_nothing() {
-    let place = Place::new();
+    let place = Place::new().await;
     let script = "put a 1\nget a\nkill n2\nput a 2 --level quorum\n!get a --level all\nget a --level one\nrestart n2\nget a --level all\nstatus\nquit\n";
     let ran = place.demo(script).await.exits(0);
     for line in script.lines().filter(|line| *line != "quit") {
@@ -99,13 +105,9 @@ async fn the_script_of_a_killed_node_succeeds_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_script_whose_command_fails_or_must_fail_and_does_not_ends_with_a_failure() {
-    let place = Place::new();
-    let (failing, succeeding, unknown) = tokio::join!(
-        place.demo("kill n2\nget a --level all\nput b 1\n"),
-        place.demo("put a 1\n!get a\n"),
-        place.demo("put a 1\nfrobnicate\n")
-    );
-    for ran in [failing, succeeding, unknown] {
+    let place = Place::new().await;
+    for script in ["kill n2\nget a --level all\nput b 1\n", "put a 1\n!get a\n", "put a 1\nfrobnicate\n"] {
+        let ran = place.demo(script).await;
         assert!(ran.code.is_some_and(|code| code != 0), "{ran}");
     }
     place.assert_nothing_left();
@@ -113,7 +115,7 @@ async fn a_script_whose_command_fails_or_must_fail_and_does_not_ends_with_a_fail
 
 #[tokio::test]
 async fn faults_of_the_prompt_take_effect() {
-    let place = Place::new();
+    let place = Place::new().await;
     let script = "\
 # a key that is not there is no failure
 get nothing
@@ -133,9 +135,9 @@ pause n3
 put a 3 --level quorum
 resume n3
 get a --level all
-put b 1 --concurrent
-put b 2 --concurrent
-siblings b
+put b 1 --concurrent --level all
+put b 2 --concurrent --level all
+siblings b --level all
 del a
 ring a
 help
@@ -148,7 +150,7 @@ help
 #[tokio::test]
 async fn signals_end_a_held_cluster_and_leave_nothing() {
     for name in ["-TERM", "-INT", "-HUP"] {
-        let place = Place::new();
+        let place = Place::new().await;
         let (mut demo, seed) = place.hold().await;
         signal(&demo, name);
         timeout(PATIENCE, demo.wait()).await.expect("it ends").expect("its status can be read");
@@ -159,7 +161,7 @@ async fn signals_end_a_held_cluster_and_leave_nothing() {
 
 #[tokio::test]
 async fn the_nodes_do_not_outlive_a_demo_that_was_killed() {
-    let place = Place::new();
+    let place = Place::new().await;
     let (mut demo, _) = place.hold().await;
     demo.kill().await.expect("killed");
     eventually("the nodes have ended", async || {
@@ -171,7 +173,7 @@ async fn the_nodes_do_not_outlive_a_demo_that_was_killed() {
 
 #[tokio::test]
 async fn a_demo_in_a_directory_keeps_its_data() {
-    let place = Place::new();
+    let place = Place::new().await;
     let directory = place.path().join("kept");
     let directory = directory.to_str().expect("a path in UTF-8");
     let demo = async |script: &'static str| finish(quorate(&["demo", "--dir", directory]), script.as_bytes()).await;

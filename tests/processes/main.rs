@@ -10,7 +10,7 @@
 //! | `availability.rs` | what each level does during partitions, pauses, deaths and slowness |
 //! | `overload.rs` | too much is refused at once, and later no more |
 //! | `bad_input.rs` | every row of the table of bad input |
-//! | `cli.rs`, `demo.rs` | the command line as scripts use it |
+//! | `cli.rs`, `demo.rs`, `bench.rs` | the command line as scripts use it |
 //! | `client.rs` | deadlines and retries of the client library |
 //!
 //! One test binary, so that it is linked once and its suites share a bound on the nodes that are alive at a time
@@ -36,6 +36,7 @@ mod bad_input {
     mod sizes;
     mod wire;
 }
+mod bench;
 mod cli;
 mod client;
 mod demo;

@@ -10,9 +10,12 @@
 //!
 //! **Invariants**
 //! - At most one record per lane is at work, and [`QUEUE_MAX`] wait: a slow cluster slows the reading, not the memory.
-//! - Dropping the results stops everything: lanes after the record they are at, the reader after the line it is at.
+//! - Upon [`Stop`], records that are not at work yet are dropped; those at work end and are told. Nothing is cut off half done,
+//!   because of a put that is cut off nobody can say whether it was applied.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -21,6 +24,10 @@ use super::source::{Place, Placed, Records, SourceError};
 
 /// Records that may wait in one lane: enough that a lane with a slow record does not hold up the others at once.
 const QUEUE_MAX: usize = 16;
+
+/// Tells everybody who works on a file to come to an end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
 
 /// What became of one record.
 #[derive(Debug)]
@@ -31,10 +38,27 @@ pub struct Done<T> {
     pub result: T,
 }
 
-/// Runs `work` on every record, on `lanes` of them at a time. Ends with the records, or with the first line that is none.
+/// What became of the records, one by one.
+pub type Results<T> = mpsc::Receiver<Result<Done<T>, SourceError>>;
+
+impl Stop {
+    /// Comes to an end.
+    pub fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// True once the end was called for.
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `work` on every record, on `lanes` of them at a time. The results end with the records, with the first line that is
+/// none, or soon after `stop`.
 ///
 /// Must be called within a runtime.
-pub fn run<T, W, F>(records: Records, lanes: usize, work: W) -> mpsc::Receiver<Result<Done<T>, SourceError>>
+pub fn run<T, W, F>(records: Records, lanes: usize, stop: &Stop, work: W) -> Results<T>
 where
     T: Send + 'static,
     W: Fn(Record) -> F + Clone + Send + 'static,
@@ -43,20 +67,24 @@ where
     let (results, receiver) = mpsc::channel(lanes.max(1));
     let start_lane = |_| {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(lane(waiting, work.clone(), results.clone()));
+        tokio::spawn(lane(waiting, stop.clone(), work.clone(), results.clone()));
         queue
     };
     let queues: Vec<mpsc::Sender<Placed>> = (0..lanes.max(1)).map(start_lane).collect();
-    tokio::task::spawn_blocking(move || read(records, &queues, &results));
+    let stop = stop.clone();
+    tokio::task::spawn_blocking(move || read(records, &queues, &stop, &results));
     receiver
 }
 
-async fn lane<T, W, F>(mut waiting: mpsc::Receiver<Placed>, work: W, results: mpsc::Sender<Result<Done<T>, SourceError>>)
+async fn lane<T, W, F>(mut waiting: mpsc::Receiver<Placed>, stop: Stop, work: W, results: mpsc::Sender<Result<Done<T>, SourceError>>)
 where
     W: Fn(Record) -> F,
     F: Future<Output = T>,
 {
     while let Some(Placed { end, record }) = waiting.recv().await {
+        if stop.is_called() {
+            return;
+        }
         let result = work(record).await;
         if results.send(Ok(Done { end, result })).await.is_err() {
             return;
@@ -64,7 +92,7 @@ where
     }
 }
 
-fn read<T>(records: Records, queues: &[mpsc::Sender<Placed>], results: &mpsc::Sender<Result<Done<T>, SourceError>>) {
+fn read<T>(records: Records, queues: &[mpsc::Sender<Placed>], stop: &Stop, results: &mpsc::Sender<Result<Done<T>, SourceError>>) {
     for placed in records {
         let sent = match placed {
             Ok(placed) => queues[lane_of(&placed.record, queues.len())].blocking_send(placed).is_ok(),
@@ -73,7 +101,7 @@ fn read<T>(records: Records, queues: &[mpsc::Sender<Placed>], results: &mpsc::Se
                 return;
             }
         };
-        if !sent {
+        if !sent || stop.is_called() {
             return;
         }
     }
@@ -122,7 +150,7 @@ mod tests {
                 }
             }
         };
-        let mut results = run(source.records(Place::default()).expect("opens"), 5, work);
+        let mut results = run(source.records(Place::default()).expect("opens"), 5, &Stop::default(), work);
         let mut count = 0;
         while let Some(done) = results.recv().await {
             assert!(done.expect("every line is a record").end.lines <= 400);
@@ -136,11 +164,34 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_line_that_is_no_record_ends_the_work_with_an_error() {
         let (_file, source) = source("a\t1\nb\n");
-        let mut results = run(source.records(Place::default()).expect("opens"), 2, |_| async {});
+        let mut results = run(source.records(Place::default()).expect("opens"), 2, &Stop::default(), |_| async {});
         let mut errors = 0;
         while let Some(result) = results.recv().await {
             errors += usize::from(result.is_err());
         }
         assert_eq!(errors, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn stopping_drops_what_waits_and_tells_what_is_at_work() {
+        let lines: String = (0..10_000).map(|line| format!("key{line}\t{line}\n")).collect();
+        let (_file, source) = source(&lines);
+        let begun: Arc<Mutex<usize>> = Arc::default();
+        let stop = Stop::default();
+        let work = {
+            let (begun, stop) = (Arc::clone(&begun), stop.clone());
+            move |_| {
+                *begun.lock().expect("no panic") += 1;
+                stop.now();
+                tokio::task::yield_now()
+            }
+        };
+        let mut results = run(source.records(Place::default()).expect("opens"), 4, &stop, work);
+        let mut told = 0;
+        while results.recv().await.is_some() {
+            told += 1;
+        }
+        let begun = *begun.lock().expect("no panic");
+        assert!(begun == told && (1..=4).contains(&told), "{told} of {begun}");
     }
 }

@@ -18,8 +18,10 @@ pub mod jsonl;
 pub mod lanes;
 pub mod load;
 pub mod progress;
+pub mod put;
 pub mod resume;
 pub mod source;
+pub mod tally;
 pub mod tsv;
 
 /// How records are written.

@@ -127,7 +127,7 @@ impl FromStr for Command {
     }
 }
 
-/// Splits a line at blanks that are not within quotes of either kind.
+/// Splits a line at blanks that are not within quotes of either kind. A `#` that begins a word begins a comment.
 fn words(line: &str) -> Result<Vec<String>, CommandError> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
@@ -138,6 +138,7 @@ fn words(line: &str) -> Result<Vec<String>, CommandError> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
+            None if c == '#' && word.is_none() => return Ok(words),
             None if c.is_whitespace() => words.extend(word.take()),
             None => word.get_or_insert_default().push(c),
         }

@@ -71,6 +71,10 @@ impl Target {
     async fn prepare(&self, globals: &Globals) -> Result<Prepared, CliError> {
         let key = self.key().map_err(CliError::usage)?;
         let session = self.session.as_deref().map(SessionFile::open).transpose()?;
+        if let Some(file) = &session {
+            // A file that cannot be written is found out before the request, not after it was done.
+            file.save()?;
+        }
         let client = connect(globals).await?;
         let mut bucket = client.bucket(self.bucket.as_str());
         if let Some(level) = self.level {
@@ -101,8 +105,8 @@ impl Prepared {
             output::note(self.story(operation, access, result.as_ref().map(receipt)).trim_end());
         }
         let answer = result?;
-        if let Some(session) = &self.session {
-            session.save()?;
+        if let Some(Err(error)) = self.session.as_ref().map(SessionFile::save) {
+            output::note(format_args!("the {operation} was done, but the session could not be kept: {error}"));
         }
         Ok(answer)
     }

@@ -203,7 +203,7 @@ impl<M: Machine> Driver<M> {
 
     fn send_here(&mut self, request: ReplicaRequest) {
         let from = self.node.me();
-        match replica::serve(&self.node, &self.call(request)) {
+        match replica::serve(&self.node, &self.call(request), false) {
             Answer::Now(reply) => self.ready.push_back(Input::Reply { from, reply }),
             Answer::After(commit, reply) => self.settle(commit, from, Input::Reply { from, reply }, refused),
         }

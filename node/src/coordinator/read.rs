@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_protocol::eventual::read::{Read, ReadAnswer, ReadFailure, ReadPlan};
+use quorate_protocol::limits::FRAME_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::ReadQuorum;
+use quorate_protocol::replica::Refusal;
 use quorate_protocol::{Context, Level};
 use quorate_rpc::kv::{ReadReply, ReadRequest, Sibling};
 
@@ -13,6 +15,9 @@ use super::drive::{Drive, Subject};
 use super::{check_key, deadline, micros, open};
 use crate::metrics::{Ended, Op};
 use crate::node::Node;
+
+/// Most bytes of one answer, with room to the frame limit for what is not counted exactly.
+const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_BYTES_MAX / 4;
 
 /// Reads one key for a client.
 pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadReply, Failure> {
@@ -29,6 +34,11 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
     let took = Duration::from_micros(node.clock.tick().since(begun));
     node.metrics.answered(Op::Get, level, if result.is_ok() { Ended::Ok } else { Ended::NotApplied }, took);
     match result {
+        Ok(answer) if answer.siblings.bytes() > ANSWER_BYTES_MAX => Err(Failure {
+            reason: Reason::Refused { refusal: Refusal::TooLarge },
+            outcome: Outcome::NotApplied,
+            replicas: answer.receipt.replicas,
+        }),
         Ok(answer) => {
             let context = node.seal.seal(seal.0, &seal.1, answer.siblings.context());
             Ok(reply(node, level, answer, context))

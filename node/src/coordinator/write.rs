@@ -24,13 +24,11 @@ use crate::topology::Place;
 
 /// Writes one key for a client.
 pub(crate) async fn write(node: &Arc<Node>, request: WriteRequest) -> Result<WriteReply, Failure> {
-    let _admitted = node.admit()?;
     coordinate(node, request, false).await
 }
 
 /// Writes one key for a client of another node, which is no home replica of it.
 pub(crate) async fn forwarded(node: &Arc<Node>, request: WriteRequest) -> Result<WriteReply, Failure> {
-    let _admitted = node.admit()?;
     coordinate(node, request, true).await
 }
 
@@ -53,6 +51,7 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
         }
         failure
     };
+    let _admitted = node.admit().map_err(mark)?;
     let checked = check(node, &request, begun).map_err(mark)?;
     let place = node.placement.place(checked.subject.bucket.replicas, &checked.subject.key);
     let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch)

@@ -53,6 +53,12 @@ async fn dial_until_welcome(node: &Node, peer: &Peer) -> PeerClient {
         match dial(node, peer.node, &peer.address, Class::Peer).await {
             Ok(client) => return client,
             Err(trouble) => {
+                if let PeerTrouble::Refused(refusal @ (HelloRefusal::OtherNonce { node: who } | HelloRefusal::OldBoot { node: who, .. })) =
+                    &trouble
+                    && *who == node.me()
+                {
+                    node.quarantine(refusal);
+                }
                 if matches!(trouble, PeerTrouble::Refused(_)) && peer.trouble() != Some(trouble.clone()) {
                     tracing::error!(peer = %peer.node, reason = %trouble, "peer refused");
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quorate_protocol::Tick;
-use quorate_protocol::replica::ReplicaReply;
+use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::peer::{PeerClient, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
@@ -20,9 +20,18 @@ use crate::node::Node;
 /// out rather than that it is down.
 const MESSAGE_SLACK: Duration = Duration::from_millis(200);
 
+/// Most bytes of keys and values in one message; a single request may be larger. Far below the frame limit, so that no message is
+/// refused for its length, and small enough that a heartbeat behind it is not late.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Most messages under way to one peer. Beyond, requests wait in the queue, whose end says `Overloaded`.
+const MESSAGES_MAX: usize = 256;
+
 /// What became of one message.
 enum Sent {
-    /// It was answered, or ran out of time alone.
+    /// It was answered.
+    Answered,
+    /// It ran out of time, or could not be sent, alone.
     Settled,
     /// The connection is gone.
     Broken,
@@ -37,17 +46,18 @@ pub(super) async fn run(node: &Node, peer: &Peer, client: &PeerClient, queue: &m
     let mut waiting = Vec::with_capacity(config.batch_max);
     loop {
         tokio::select! {
-            received = queue.recv_many(&mut waiting, config.batch_max) => {
+            received = queue.recv_many(&mut waiting, config.batch_max), if messages.len() < MESSAGES_MAX => {
                 if received == 0 {
                     return PeerTrouble::Broken;
                 }
-                for batch in batches(&mut waiting) {
+                for batch in batches(waiting.drain(..)) {
                     node.metrics.messages.inc();
                     node.metrics.replica_requests.inc_by(batch.len() as u64);
                     messages.push(send(client.clone(), batch, node.clock.tick()));
                 }
             }
             Some(sent) = messages.next() => match sent {
+                Sent::Answered => heartbeat.heard(),
                 Sent::Settled => {}
                 Sent::Broken => return PeerTrouble::Broken,
             },
@@ -81,10 +91,26 @@ fn follow(node: &Node, peer: &Peer, hlc: quorate_protocol::hlc::Hlc) {
     }
 }
 
-/// Splits what waits into reads and mutations. Empty ones are left out.
-fn batches(waiting: &mut Vec<Outgoing>) -> impl Iterator<Item = Vec<Outgoing>> {
-    let (mutations, reads): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|outgoing| outgoing.call.request.is_mutation());
-    [reads, mutations].into_iter().filter(|batch| !batch.is_empty())
+/// Splits what waits into messages of reads and messages of mutations, none above [`MESSAGE_BYTES_MAX`] unless it holds one request.
+fn batches(waiting: impl Iterator<Item = Outgoing>) -> Vec<Vec<Outgoing>> {
+    let (mutations, reads): (Vec<_>, Vec<_>) = waiting.partition(|outgoing| outgoing.call.request.is_mutation());
+    let mut batches = Vec::new();
+    for kind in [reads, mutations] {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for outgoing in kind {
+            let more = outgoing.call.bytes();
+            if !batch.is_empty() && bytes + more > MESSAGE_BYTES_MAX {
+                batches.push(std::mem::take(&mut batch));
+                bytes = 0;
+            }
+            bytes += more;
+            batch.push(outgoing);
+        }
+        if !batch.is_empty() {
+            batches.push(batch);
+        }
+    }
+    batches
 }
 
 async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
@@ -102,16 +128,17 @@ async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
             for (reply, answer) in replies.into_iter().zip(answers) {
                 reply.answer(answer);
             }
-            Sent::Settled
+            Sent::Answered
         }
         // Their operations are over: nobody waits for these answers any more.
         Err(RpcError::DeadlineExceeded) => Sent::Settled,
-        Err(RpcError::Server(_)) => {
+        // Too long for a frame, or aborted by the peer: this message's trouble, not the connection's.
+        Err(RpcError::Server(_) | RpcError::Send(_)) => {
             for reply in replies {
-                reply.answer(ReplicaReply::Refused(quorate_protocol::replica::Refusal::Malformed));
+                reply.answer(ReplicaReply::Refused(Refusal::TooLarge));
             }
             Sent::Settled
         }
-        Err(RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_)) => Sent::Broken,
+        Err(RpcError::Shutdown | RpcError::Channel(_)) => Sent::Broken,
     }
 }

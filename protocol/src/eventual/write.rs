@@ -200,9 +200,16 @@ impl Write {
             return self.fail(WriteFailureCause::Reason(reason), outcome, out);
         }
         out.push(Effect::SetTimer { timer: Timer::Deadline, at: self.plan.deadline });
-        let hint_at = now.after(self.plan.hint_after_micros).min(self.plan.deadline);
+        let hint_at = now.after(self.hint_after(now));
         out.push(Effect::SetTimer { timer: Timer::Hint, at: hint_at });
         if self.plan.attempt.is_retry() { self.look(now, out) } else { self.mint(out) }
+    }
+
+    /// How long to wait for acknowledgements before hints are kept. Where a hint counts, early enough for it to.
+    fn hint_after(&self, now: Tick) -> u64 {
+        let left = self.plan.deadline.since(now);
+        let latest = if self.plan.quorum.counts_hints() { left / 4 } else { left };
+        self.plan.hint_after_micros.min(latest)
     }
 
     /// Reads from every home replica that can be reached, to find out what became of the first try.

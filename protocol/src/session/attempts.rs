@@ -152,6 +152,7 @@ pub struct Attempts {
     options: AttemptOptions,
     candidates: Vec<NodeId>,
     is_mutation: bool,
+    first: Attempt,
     deadline: Tick,
     seed: u64,
     sent: Vec<(NodeId, Fate)>,
@@ -166,21 +167,23 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Prepares an operation. `candidates` are the coordinators in order of preference; `seed` spreads the back-off.
+    /// Prepares an operation. `candidates` are the coordinators in order of preference; `first` is the number of its first sending,
+    /// above 0 when somebody has sent it before; `seed` spreads the back-off.
     ///
     /// # Panics
     /// If there is no candidate.
     #[must_use]
-    pub fn new(options: AttemptOptions, candidates: Vec<NodeId>, is_mutation: bool, deadline: Tick, seed: u64) -> Self {
+    pub fn new(options: AttemptOptions, candidates: Vec<NodeId>, is_mutation: bool, first: Attempt, deadline: Tick, seed: u64) -> Self {
         assert!(!candidates.is_empty(), "an operation has somebody to go to");
         Self {
             options,
             candidates,
             is_mutation,
+            first,
             deadline,
             seed,
             sent: Vec::new(),
-            attempt: Attempt(0),
+            attempt: first,
             next_candidate: 0,
             rounds: 0,
             round: Round::default(),
@@ -297,7 +300,9 @@ impl Attempts {
 
     fn give_up<A>(&mut self, timed_out: bool, out: &mut Vec<ClientEffect<A>>) {
         self.over = true;
-        let uncertain = self.sent.iter().any(|(_, fate)| *fate == Fate::Unknown || (*fate == Fate::Out && self.is_mutation));
+        let was_sent_before = self.is_mutation && self.first.is_retry();
+        let uncertain =
+            was_sent_before || self.sent.iter().any(|(_, fate)| *fate == Fate::Unknown || (*fate == Fate::Out && self.is_mutation));
         let outcome = if uncertain { Outcome::Unknown } else { Outcome::NotApplied };
         out.push(ClientEffect::Finish(Err(GaveUp { outcome, last: self.last.take(), sendings: self.sendings(), timed_out })));
     }
@@ -338,8 +343,10 @@ mod tests {
     impl Story {
         fn begin(is_mutation: bool) -> Self {
             let candidates = vec![NodeId(1), NodeId(2), NodeId(3)];
-            let mut story =
-                Self { machine: Attempts::new(AttemptOptions::default(), candidates, is_mutation, DEADLINE, 7), out: Vec::new() };
+            let mut story = Self {
+                machine: Attempts::new(AttemptOptions::default(), candidates, is_mutation, Attempt(0), DEADLINE, 7),
+                out: Vec::new(),
+            };
             story.step(ClientInput::Start);
             story
         }
@@ -405,6 +412,18 @@ mod tests {
         assert_eq!(ended(&effects), Some(Outcome::NotApplied));
     }
 
+    #[test]
+    fn an_operation_that_was_sent_before_is_never_known_not_to_be_applied() {
+        let mut machine = Attempts::new(AttemptOptions::default(), vec![NodeId(1)], true, Attempt(1), DEADLINE, 7);
+        let mut out: Vec<ClientEffect<&'static str>> = Vec::new();
+        machine.step(Tick(1), ClientInput::Start, &mut out, &mut Notes::default());
+        assert_eq!(sent(&out), Some((NodeId(1), Attempt(1))));
+        out.clear();
+        let refused = ClientInput::Troubled(Sending(0), failed(Reason::InvalidContext, Outcome::NotApplied));
+        machine.step(Tick(1), refused, &mut out, &mut Notes::default());
+        assert_eq!(ended(&out), Some(Outcome::Unknown));
+    }
+
     /// The first coordinator is slow, the second takes over; then the first says "not applied", which is true of itself alone.
     #[test]
     fn an_older_sendings_failure_says_nothing_about_the_newer_one() {
@@ -423,7 +442,7 @@ mod tests {
         story.fails(1, Trouble::NotSent);
         story.fails(2, Trouble::NotSent);
         let effects = story.step(ClientInput::Timer(ClientTimer::Backoff));
-        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(1))), "n1 is still out, n2 is next");
+        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(3))), "n1 is still out, n2 is next");
     }
 
     #[test]

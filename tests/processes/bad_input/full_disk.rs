@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_client::{Client, Level, Outcome};
 use quorate_lab::cluster::{ClusterSpec, Dir};
-use quorate_protocol::outcome::{Reason, ReplicaStatus};
+use quorate_protocol::outcome::{Reason, Receipt, ReplicaReport, ReplicaStatus};
 use quorate_protocol::replica::Refusal;
 use quorate_rpc::kv::WriteContext;
 use tempfile::TempDir;
@@ -59,21 +59,35 @@ fn value(number: u64) -> Vec<u8> {
     states.skip(8).map(|state| (state >> 40) as u8).take(100 << 10).collect()
 }
 
-/// Puts through n1 until it refuses; returns how many it acknowledged.
-async fn fill(n1: &Direct) -> u64 {
+/// Puts through n1 until it refuses; returns who had each write when it was acknowledged.
+async fn fill(n1: &Direct) -> Vec<Receipt> {
+    let mut receipts = Vec::new();
     for number in 0..1000 {
-        let put = n1.write(format!("k{number}"), value(number), Some(Level::One), WriteContext::Blind).await;
-        if let Err(failure) = put {
-            assert_eq!(
-                (&failure.reason, failure.outcome),
-                (&Reason::Refused { refusal: Refusal::DiskFull }, Outcome::NotApplied),
-                "{failure}"
-            );
-            assert!(failure.reason.is_retryable() && failure.to_string().contains("no disk space"), "another node may do it: {failure}");
-            return number;
+        match n1.write(format!("k{number}"), value(number), Some(Level::One), WriteContext::Blind).await {
+            Ok(reply) => receipts.push(reply.receipt),
+            Err(failure) => {
+                let reason = Reason::Refused { refusal: Refusal::DiskFull };
+                assert_eq!((&failure.reason, failure.outcome), (&reason, Outcome::NotApplied), "{failure}");
+                assert!(failure.reason.is_retryable(), "another node may do it: {failure}");
+                return receipts;
+            }
         }
     }
     panic!("100 MB fitted onto 24")
+}
+
+/// Asserts that every replica that acknowledged a write holds it.
+async fn assert_kept(cluster: &TestCluster, receipts: &[Receipt]) {
+    for node in [N1, N2, N3] {
+        let direct = cluster.direct(node).await;
+        for (number, receipt) in (0..).zip(receipts) {
+            let has_acknowledged = |report: &ReplicaReport| report.node == node && report.status == ReplicaStatus::Answered;
+            if receipt.replicas.iter().any(has_acknowledged) {
+                let read = direct.get(&format!("k{number}"), Level::One).await.unwrap_or_else(|failure| panic!("{failure}"));
+                assert!(read.siblings.len() == 1 && read.siblings[0].value == value(number), "{node} acknowledged k{number}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -84,16 +98,10 @@ async fn a_full_disk_refuses_writes_serves_reads_and_costs_the_cluster_nothing()
     let ballast = disk.path().join("n1/ballast");
     std::fs::write(&ballast, vec![0; 12 << 20]).expect("there is space");
     let n1 = cluster.direct(N1).await;
-    let acknowledged = fill(&n1).await;
-    assert!(acknowledged > 3, "{acknowledged} writes fitted");
+    let receipts = fill(&n1).await;
+    assert!(receipts.len() > 3, "{} writes fitted", receipts.len());
     assert!(!cluster.answering(N1).await.writable, "status tells it");
-    // The last one may have been acknowledged by another replica, while n1 found its disk full.
-    for number in 0..acknowledged - 1 {
-        let read = n1.get(&format!("k{number}"), Level::One).await.unwrap_or_else(|failure| panic!("{failure}"));
-        assert!(read.siblings.len() == 1 && read.siblings[0].value == value(number), "k{number} was acknowledged by n1");
-    }
-    let last = n1.get(&format!("k{}", acknowledged - 1), Level::Quorum).await.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(last.siblings.len(), 1, "it was acknowledged by somebody");
+    assert_kept(&cluster, &receipts).await;
     // Others do what n1 cannot.
     let kv = cluster.connect(Client::builder().deadline(Duration::from_secs(10))).await;
     let written = kv.put("after", "v").level(Level::Quorum).await.unwrap_or_else(|error| panic!("{error}"));
@@ -104,6 +112,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_costs_the_cluster_nothing()
 
     std::fs::remove_file(&ballast).expect("removed");
     cluster.restart(N1).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_kept(&cluster, &receipts).await;
     let n1 = cluster.direct(N1).await;
     n1.put("again", "v", Level::All).await.unwrap_or_else(|failure| panic!("{failure}"));
     cluster.until_no_hints(&[N2, N3], N1).await;

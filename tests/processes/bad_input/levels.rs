@@ -37,8 +37,8 @@ async fn a_level_found_out_of_reach_by_time_out_is_unknown_and_says_who_has_the_
     // So long that n1 does not count the stopped nodes as down before the request ends.
     let settings = vec!["peer.heartbeat_timeout=5m".to_owned()];
     let mut cluster = TestCluster::start(ClusterSpec { settings, ..spec(3) }).await;
-    cluster.pause(N2).unwrap_or_else(|error| panic!("{error}"));
-    cluster.pause(N3).unwrap_or_else(|error| panic!("{error}"));
+    cluster.stop(N2).await;
+    cluster.stop(N3).await;
     let put = ["put", "k", "x", "--level", "quorum", "--timeout", "4s"];
     let ran = cluster.cli(&put).await.exits(7).says("outcome unknown: n1 has the value and it may spread");
     let ran = ran.says("n2 timed out").says("n3 timed out").says("1 of 2 needed replicas answered").says("operation ");

@@ -90,6 +90,17 @@ impl TestCluster {
         status.peers.into_iter().find(|view| view.node == peer).expect("every other node is a peer")
     }
 
+    /// Stops a node with SIGSTOP, and waits until none of its threads runs any more.
+    pub(crate) async fn stop(&mut self, node: NodeId) {
+        self.cluster.pause(node).unwrap_or_else(|error| panic!("{error}"));
+        let pid = self.cluster.node(node).expect("a node of this cluster").pid().expect("it was running");
+        eventually(&format!("{node} has stopped"), async || {
+            let states = thread_states(pid);
+            seen(!states.is_empty() && states.iter().all(|state| *state == 'T'), states)
+        })
+        .await;
+    }
+
     /// Waits until one node counts another as up or down.
     pub(crate) async fn until_sees(&self, observer: NodeId, peer: NodeId, up: bool) {
         eventually(&format!("{observer} sees {peer} {}", if up { "up" } else { "down" }), async || {
@@ -148,6 +159,16 @@ impl Drop for TestCluster {
             eprintln!("log of {} ({:?}) ends with:\n  {}", node.id(), node.life(), end.join("\n  "));
         }
     }
+}
+
+/// The states of a process's threads, as the kernel spells them: `T` is stopped.
+fn thread_states(pid: u32) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let state = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    };
+    threads.filter_map(|thread| state(thread.ok()?)).collect()
 }
 
 fn read_log(path: &Path) -> String {
