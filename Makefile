@@ -50,7 +50,7 @@ bench: prepare ## measure; RIVAL='command' runs another store's load between our
 	@"$(BINARY)" bench --suite $${RIVAL:+--rival "$$RIVAL"} </dev/null
 
 doc: prepare ## build the API documentation, links checked
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --release $(LOCKED) $(QUIET) </dev/null
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --release $(LOCKED) $(QUIET) </dev/null
 	@echo "$(CARGO_TARGET_DIR)/doc/quorate/index.html"
 
 help: ## list the targets
