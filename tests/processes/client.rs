@@ -88,6 +88,24 @@ async fn retries_after_a_coordinator_was_killed_apply_nothing_twice() {
     }
 }
 
+/// A write may be sent again by its name, to find out what became of it. What has replaced it meanwhile must not be lost by that.
+#[tokio::test]
+async fn a_write_sent_again_by_its_name_is_found_and_never_overwrites_what_replaced_it() {
+    let cluster = TestCluster::start(spec(3)).await;
+    let kv = cluster.client().await.default_bucket().level(Level::All);
+    let first = kv.put("k", "first").await.unwrap_or_else(|error| panic!("{error}"));
+    for _ in 0..3 {
+        let again = kv.put("k", "first").op_id(first.op()).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(again.op(), first.op());
+        let read = kv.get("k").await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(read.siblings().len(), 1, "it is one write: {:?}", read.siblings());
+    }
+    kv.put("k", "second").context(first.context()).await.unwrap_or_else(|error| panic!("{error}"));
+    kv.put("k", "first").op_id(first.op()).await.unwrap_or_else(|error| panic!("{error}"));
+    let read = kv.get("k").await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(read.values().any(|value| value == "second"), "a retry that comes late has overwritten: {:?}", read.siblings());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_of_a_typed_bucket_at_the_same_time_lose_nothing() {
     let cluster = TestCluster::start(spec(3)).await;

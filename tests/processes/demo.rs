@@ -91,6 +91,16 @@ fn signal(process: &Child, name: &str) {
     assert!(sent.success());
 }
 
+/// What README.md shows is what a newcomer pastes.
+#[tokio::test]
+async fn the_commands_of_the_readme_go_as_it_says() {
+    let readme = include_str!("../../README.md");
+    let script = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("README.md shows commands of the demo");
+    let place = Place::new().await;
+    place.demo(script).await.exits(0);
+    place.assert_nothing_left();
+}
+
 #[tokio::test]
 async fn the_script_of_a_killed_node_succeeds_and_leaves_nothing() {
     let place = Place::new().await;

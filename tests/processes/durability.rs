@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quorate_client::{Client, Level, Outcome};
+use quorate_protocol::limits::VALUE_BYTES_MAX;
 use quorate_protocol::outcome::ReplicaStatus;
+use quorate_rpc::kv::WriteContext;
 use tokio::task::JoinSet;
 
 use crate::support::cluster::{N1, N2, N3, TestCluster, spec};
@@ -205,6 +207,55 @@ async fn hints_survive_the_death_of_the_node_that_keeps_them() {
     let n3 = cluster.direct(N3).await;
     for index in 0..50 {
         assert_eq!(n3.values(&format!("k{index}"), Level::One).await, Ok(vec!["kept".to_owned()]));
+    }
+}
+
+/// A batch of hints once had a bound in pieces and none in bytes: sixty-four of these overflowed a message, which broke the
+/// connection again and again, and nothing was ever delivered.
+#[tokio::test]
+async fn hints_of_the_largest_values_are_delivered() {
+    const HINTS: usize = 70;
+    let mut cluster = TestCluster::start(spec(3)).await;
+    cluster.kill(N3).expect("n3 runs");
+    cluster.until_sees(N1, N3, false).await;
+    let n1 = cluster.direct(N1).await;
+    for number in 0..HINTS {
+        let value = vec![u8::try_from(number).expect("few"); VALUE_BYTES_MAX];
+        let put = n1.write(format!("k{number}"), value, Some(Level::Quorum), WriteContext::Blind).await;
+        put.unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    cluster.restart(N3).await.unwrap_or_else(|error| panic!("{error}"));
+    cluster.until_no_hints(&[N1], N3).await;
+    let n3 = cluster.direct(N3).await;
+    for number in 0..HINTS {
+        let read = n3.get(&format!("k{number}"), Level::One).await.unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(read.siblings.len(), 1, "k{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_of_the_largest_values_at_a_time_break_no_connection() {
+    let cluster = TestCluster::start(spec(3)).await;
+    let kv = cluster.connect(Client::builder().deadline(Duration::from_secs(60))).await;
+    let put = |number: usize| {
+        let kv = kv.clone();
+        let value = vec![u8::try_from(number).expect("few"); VALUE_BYTES_MAX];
+        async move { kv.put(format!("k{number}"), value).level(Level::All).await.map(drop) }
+    };
+    let puts: JoinSet<_> = (0..64).map(put).collect();
+    for done in puts.join_all().await {
+        done.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let get = |number: usize| {
+        let kv = kv.clone();
+        async move { kv.get(format!("k{number}")).level(Level::All).await.map(|read| read.siblings().len()) }
+    };
+    let gets: JoinSet<_> = (0..64).map(get).collect();
+    for found in gets.join_all().await {
+        assert_eq!(found.unwrap_or_else(|error| panic!("{error}")), 1);
+    }
+    for node in [N1, N2, N3] {
+        assert!(!cluster.log(node).contains("peer is down"), "{node} lost a connection:\n{}", cluster.log(node));
     }
 }
 
