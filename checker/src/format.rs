@@ -1,0 +1,45 @@
+//! Histories as text: one JSON object per line.
+//!
+//! [`read()`] and [`write()`] are inverse up to the order of members. A reader of somebody else's history is lenient in what it does not
+//! need and strict in what it does: members that it does not know are ignored, a known member of another type is refused, and so is
+//! a line that lacks what its operation needs. Nothing is guessed. An error names the line, the member, what was wanted and what
+//! stood there.
+//!
+//! **Lines.** Blank lines are skipped. What a line is, one member decides:
+//!
+//! | member | line | how many |
+//! |---|---|---|
+//! | `header` | what the run was, an object of anything | at most one: two runs have two clocks, their lines do not mix |
+//! | `replica` | what one replica held for one key at the end | any |
+//! | neither | an operation | any, in any order |
+//!
+//! **An operation.**
+//!
+//! | member | what | wanted |
+//! |---|---|---|
+//! | `process` | whole number | always |
+//! | `op` | `read`, `write`, `delete`, `cas` | always |
+//! | `key` | text | always |
+//! | `value` | text; for a read also null (absent) or a list (siblings; none or one of them mean the same as null and a text) | for a write, a cas, a read that is `ok` |
+//! | `expect` | text, or null for absence | for a cas |
+//! | `observed` | text, or null for absence | no; a cas that failed and lacks it says only that the value was not `expect` |
+//! | `call` | nanoseconds of the recorder's clock | always |
+//! | `return` | the same, not before `call`; null or left out if unknown | unless unknown |
+//! | `outcome` | `ok`, `fail`, `unknown` | always |
+//! | `level`, `op_id`, `node`, `token` | text | no |
+//! | `asked`, `stale` | lists of text | no |
+//! | `covers` | list of text: the values that a put's context covered | no |
+//! | `refused` | true: a cas failed before anybody looked at the value, and says nothing about it | no |
+//!
+//! **A replica's final state.** `replica`, `key`, `versions` (a list of objects with `dot` and `value`, null for a tombstone), and
+//! `digest` if there is one.
+
+mod error;
+mod line;
+mod parse;
+mod write;
+
+pub use self::error::{Problem, ReadError};
+pub use self::parse::{Reader, read, read_slice};
+pub(crate) use self::write::OperationLine;
+pub use self::write::{write, write_final, write_header, write_operation};
