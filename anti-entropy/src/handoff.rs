@@ -8,6 +8,8 @@
 //! - *Upon the replica being up, or a hint being kept for it while it is*: load a batch, send it.
 //! - *Upon every hint of a batch having been answered*: remove what was stored, load the next batch.
 //! - *Upon a refusal or a lost answer*: the hint stays; after the batch wait, twice as long every time.
+//! - *Upon a refusal for good* (the replica is no home of the key any more, or can never take the write): the hint is given up,
+//!   unless it may be the only copy.
 //! - *Upon the replica going down*: stop. What was in flight stays kept; delivering it again changes nothing.
 //!
 //! ```text
@@ -22,8 +24,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_protocol::Tick;
 use quorate_protocol::notes::{Mark, Notes};
+use quorate_protocol::replica::{Refusal, ReplicaReply};
+use quorate_protocol::{Defect, Options, Tick};
 
 use crate::hint::Hint;
 
@@ -38,6 +41,8 @@ pub struct HandoffOptions {
     pub backoff_micros_max: u64,
     /// Age beyond which a hint is dropped instead, in milliseconds.
     pub age_ms_max: u64,
+    /// How to behave.
+    pub options: Options,
 }
 
 /// What happens to a handoff.
@@ -56,12 +61,41 @@ pub enum HandoffInput {
         /// Wall clock, in milliseconds since 1970.
         now_ms: u64,
     },
-    /// The replica holds the hint of this number.
+    /// The replica holds the hint of this number, or will never take it.
     Delivered(u64),
     /// The replica did not take the hint of this number, or no answer came.
     NotTaken(u64),
     /// The timer went off.
     Timer,
+}
+
+impl HandoffInput {
+    /// What an answer, or the lack of one, means for the hint `seq`.
+    ///
+    /// A hint that the replica will never take is given up, unless no other copy may exist: it would hold up all that come
+    /// after it.
+    #[must_use]
+    pub fn answered(seq: u64, only_copy: bool, reply: Option<&ReplicaReply>) -> Self {
+        match reply {
+            Some(ReplicaReply::Stored) => Self::Delivered(seq),
+            Some(ReplicaReply::Refused(refusal)) if !only_copy && is_for_good(refusal) => Self::Delivered(seq),
+            Some(ReplicaReply::Refused(_) | ReplicaReply::State { .. }) | None => Self::NotTaken(seq),
+        }
+    }
+}
+
+/// True when asking again will be refused again.
+fn is_for_good(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Stranger | Refusal::Malformed | Refusal::TooLarge => true,
+        Refusal::OtherEpoch { .. }
+        | Refusal::Overloaded
+        | Refusal::Expired
+        | Refusal::DiskFull
+        | Refusal::StoreFailed
+        | Refusal::Quarantined
+        | Refusal::NotVouched => false,
+    }
 }
 
 /// What a handoff asks of its driver.
@@ -137,7 +171,9 @@ impl Handoff {
             (HandoffInput::Delivered(seq), Phase::Delivering { waiting, delivered, .. }) => {
                 if waiting.remove(&seq) {
                     notes.sometimes(Mark::HintReplayed);
-                    delivered.push(seq);
+                    if !self.options.options.has(Defect::HintDeletedBeforeAck) {
+                        delivered.push(seq);
+                    }
                 }
                 self.conclude(now, out, notes);
             }
@@ -170,11 +206,14 @@ impl Handoff {
             return;
         }
         let (expired, due): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            hints.into_iter().partition(|(_, hint)| hint.is_expired(now_ms, self.options.age_ms_max));
+            hints.into_iter().partition(|(_, hint)| hint.is_expired(now_ms, self.options.age_ms_max, self.options.options));
         let count = expired.len();
         remove(expired.into_keys().collect(), count, out);
         if due.is_empty() {
             return self.load(out);
+        }
+        if self.options.options.has(Defect::HintDeletedBeforeAck) {
+            remove(due.keys().copied().collect(), 0, out);
         }
         self.phase = Phase::Delivering { waiting: due.keys().copied().collect(), delivered: Vec::new(), failed: false };
         out.extend(due.into_iter().map(|(seq, hint)| HandoffEffect::Send { seq, hint }));
@@ -214,7 +253,11 @@ mod tests {
 
     use super::*;
 
-    const OPTIONS: HandoffOptions = HandoffOptions { batch_max: 3, backoff_micros_min: 100, backoff_micros_max: 350, age_ms_max: 1_000 };
+    const BATCH_MAX: usize = 3;
+
+    fn with(options: Options) -> HandoffOptions {
+        HandoffOptions { batch_max: BATCH_MAX, backoff_micros_min: 100, backoff_micros_max: 350, age_ms_max: 1_000, options }
+    }
 
     fn hint(kept_ms: u64, only_copy: bool) -> Hint {
         let key = Bytes::from_static(b"k");
@@ -233,7 +276,7 @@ mod tests {
     impl Keeper {
         fn new(hints: u64) -> Self {
             let kept = (1..=hints).map(|seq| (seq, hint(0, true))).collect();
-            Self { machine: Handoff::new(OPTIONS), kept, in_flight: Vec::new(), loads: 0, timers: Vec::new(), expired: 0 }
+            Self { machine: Handoff::new(with(Options::default())), kept, in_flight: Vec::new(), loads: 0, timers: Vec::new(), expired: 0 }
         }
 
         /// Steps the machine and carries out everything that takes no time; `Load` answers at once.
@@ -269,7 +312,7 @@ mod tests {
         keeper.step(HandoffInput::PeerUp);
         let mut order = Vec::new();
         while !keeper.in_flight.is_empty() {
-            assert!(keeper.in_flight.len() <= OPTIONS.batch_max);
+            assert!(keeper.in_flight.len() <= BATCH_MAX);
             let seq = keeper.in_flight.remove(0);
             order.push(seq);
             keeper.step(HandoffInput::Delivered(seq));
@@ -300,6 +343,34 @@ mod tests {
         keeper.kept = BTreeMap::from([(1, hint(0, false)), (2, hint(0, true)), (3, hint(4_500, false))]);
         keeper.step(HandoffInput::PeerUp);
         assert_eq!((keeper.in_flight.as_slice(), keeper.expired), ([2, 3].as_slice(), 1));
+    }
+
+    #[test]
+    fn only_a_refusal_for_good_gives_up_a_hint_and_never_the_only_copy() {
+        let refused = |refusal| Some(ReplicaReply::Refused(refusal));
+        let stories = [
+            (Some(ReplicaReply::Stored), true, true),
+            (refused(Refusal::Malformed), true, false),
+            (refused(Refusal::Overloaded), false, false),
+            (None, false, false),
+        ];
+        for (reply, gone, gone_as_only_copy) in stories {
+            for (only_copy, gone) in [(false, gone), (true, gone_as_only_copy)] {
+                let expected = if gone { HandoffInput::Delivered(7) } else { HandoffInput::NotTaken(7) };
+                assert_eq!(HandoffInput::answered(7, only_copy, reply.as_ref()), expected, "{reply:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hint_not_taken_is_lost_with_the_bug_hint_deleted_before_ack() {
+        for (defect, kept) in [(None, 1), (Some(Defect::HintDeletedBeforeAck), 0)] {
+            let mut keeper = Keeper::new(1);
+            keeper.machine = Handoff::new(with(Options { defect, ..Options::default() }));
+            keeper.step(HandoffInput::PeerUp);
+            keeper.step(HandoffInput::NotTaken(1));
+            assert_eq!(keeper.kept.len(), kept);
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@
 //! Source: Dynamo (SOSP'07) §4.6.
 
 use bytes::Bytes;
-use quorate_protocol::{BucketId, Siblings};
+use quorate_protocol::{BucketId, Defect, Options, Siblings};
 use quorate_ring::RingEpoch;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +33,9 @@ pub struct Hint {
 impl Hint {
     /// True when age alone allows it to be dropped.
     #[must_use]
-    pub fn is_expired(&self, now_ms: u64, age_ms_max: u64) -> bool {
-        !self.only_copy && now_ms.saturating_sub(self.kept_ms) > age_ms_max
+    pub fn is_expired(&self, now_ms: u64, age_ms_max: u64, options: Options) -> bool {
+        let stays = self.only_copy && !options.has(Defect::OnlyCopyExpires);
+        !stays && now_ms.saturating_sub(self.kept_ms) > age_ms_max
     }
 }
 
@@ -75,10 +76,13 @@ mod tests {
 
     #[test]
     fn the_only_copy_of_a_write_does_not_expire() {
-        assert!(hint(false).is_expired(5_000, 3_000));
-        assert!(!hint(false).is_expired(4_000, 3_000));
-        assert!(!hint(true).is_expired(u64::MAX, 3_000));
-        assert!(!hint(false).is_expired(0, 3_000), "a clock that stepped back makes nothing old");
+        let expired = |only_copy, now_ms| hint(only_copy).is_expired(now_ms, 3_000, Options::default());
+        assert!(expired(false, 5_000));
+        assert!(!expired(false, 4_000));
+        assert!(!expired(true, u64::MAX));
+        assert!(!expired(false, 0), "a clock that stepped back makes nothing old");
+        let broken = Options { defect: Some(Defect::OnlyCopyExpires), ..Options::default() };
+        assert!(hint(true).is_expired(5_000, 3_000, broken), "the exception is what the defect takes away");
     }
 
     #[test]

@@ -182,6 +182,24 @@ impl Context {
         self.vector.0.len() + self.cloud.len()
     }
 
+    /// Highest number of a dot of `actor` in the set, 0 if there is none.
+    pub(crate) fn highest(&self, actor: Actor) -> u64 {
+        let all = Dot { actor, n: 0 }..=Dot { actor, n: u64::MAX };
+        self.cloud.range(all).next_back().map_or(self.vector.at(actor), |dot| dot.n)
+    }
+
+    /// Actors with a dot in the set.
+    pub(crate) fn actors(&self) -> BTreeSet<Actor> {
+        self.vector.0.keys().copied().chain(self.cloud.iter().map(|dot| dot.actor)).collect()
+    }
+
+    /// The same set without any dot of `actor`.
+    pub(crate) fn forgetting(mut self, actor: Actor) -> Self {
+        self.vector.0.remove(&actor);
+        self.cloud.retain(|dot| dot.actor != actor);
+        self
+    }
+
     /// Moves what has become contiguous from the cloud into the vector and drops what the vector covers.
     fn compact(&mut self, actor: Actor) {
         let mut highest = self.vector.at(actor);

@@ -64,7 +64,7 @@ pub enum InvalidLevel {
     #[error("level any is for writes only: a hint answers no read; read at one")]
     WriteOnly,
     /// An explicit count is zero or above the number of home replicas.
-    #[error("level {level} needs between 1 and {replicas} replicas, for a bucket with {replicas} home replicas per key")]
+    #[error("level {level} is impossible: each of its counts is from 1 to {replicas}, the home replicas per key in the bucket")]
     Impossible {
         /// The level that was asked for.
         level: Level,

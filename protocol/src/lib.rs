@@ -8,9 +8,10 @@
 //!
 //! Read in this order: [`context`] and [`siblings`] (what a key holds), [`level`] and [`quorum`] (who must take part),
 //! [`replica`] (what one node does), [`eventual`] (what a coordinator does), [`session`] (what a client does),
-//! [`outcome`] (what everybody may conclude).
+//! [`outcome`] (what everybody may conclude). [`options`] and [`defect`] say how tests make the cores awkward or wrong.
 
 pub mod context;
+pub mod defect;
 pub mod eventual;
 pub mod hlc;
 pub mod ids;
@@ -18,6 +19,7 @@ pub mod level;
 pub mod limits;
 pub mod machine;
 pub mod notes;
+pub mod options;
 pub mod outcome;
 pub mod quorum;
 pub mod record;
@@ -28,8 +30,10 @@ pub mod siblings;
 pub mod tally;
 
 pub use context::{Actor, Context, Dot};
+pub use defect::Defect;
 pub use ids::{Attempt, BootId, BucketId, ClientId, KeyEpoch, OpId, Tick};
 pub use level::{Access, InvalidLevel, Level};
+pub use options::{Awkward, Options};
 pub use outcome::Outcome;
 pub use record::KeyRecord;
 pub use sealed::SealedContext;

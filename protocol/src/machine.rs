@@ -56,6 +56,8 @@ pub enum Input {
 pub enum MintRefusal {
     /// The key has too many live versions.
     TooManySiblings(TooManySiblings),
+    /// The write's context would have more than [`CONTEXT_LEN_MAX`](crate::limits::CONTEXT_LEN_MAX) entries.
+    ContextTooLong,
     /// The local store cannot take the write.
     Store(Refusal),
 }

@@ -2,9 +2,22 @@
 
 use std::fmt;
 
-/// An interesting branch that a run took. A test campaign in which one never fires has not tested that branch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Mark {
+macro_rules! marks {
+    ($($(#[$doc:meta])* $mark:ident,)*) => {
+        /// An interesting branch that a run took. A test campaign in which one never fires has not tested that branch.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[$doc])* $mark,)*
+        }
+
+        impl Mark {
+            /// Every mark.
+            pub const ALL: &[Self] = &[$(Self::$mark,)*];
+        }
+    };
+}
+
+marks! {
     /// A write left a concurrent version beside it.
     SiblingCreated,
     /// A write was refused because the key has too many live versions.
@@ -13,8 +26,6 @@ pub enum Mark {
     RedundantReplicate,
     /// A replica refused a message of another ring epoch.
     EpochRefused,
-    /// A write to a replica that is not on the key's preference list was refused.
-    StrangerRefused,
     /// A strict read repaired a replica before it answered.
     BlockingRepair,
     /// A read repaired a replica behind its answer.

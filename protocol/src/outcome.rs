@@ -226,6 +226,12 @@ pub enum Reason {
         /// The bucket.
         bucket: String,
     },
+    /// The write's context has too many entries: its client wrote many times beside versions that it never read.
+    #[error("the context has more than {len_max} entries; read the key again and write with that context")]
+    ContextTooLong {
+        /// The most entries allowed.
+        len_max: u32,
+    },
 }
 
 /// What can be too long.
@@ -264,7 +270,8 @@ impl Reason {
             | Self::TooLarge { .. }
             | Self::InvalidContext
             | Self::UnknownBucket { .. }
-            | Self::BlindWriteRefused { .. } => false,
+            | Self::BlindWriteRefused { .. }
+            | Self::ContextTooLong { .. } => false,
         }
     }
 }

@@ -19,7 +19,9 @@
 
 use quorate_ring::{PreferenceList, RingEpoch};
 
+use crate::defect::Defect;
 use crate::level::{Access, InvalidLevel, Level, majority};
+use crate::options::Options;
 
 /// A majority or all of the home replicas, each acting at one ring epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +34,9 @@ pub struct StrictQuorum {
 impl StrictQuorum {
     /// More than half of the home replicas.
     #[must_use]
-    pub fn majority(homes: PreferenceList, epoch: RingEpoch) -> Self {
-        let needed = majority(count(&homes));
+    pub fn majority(homes: PreferenceList, epoch: RingEpoch, options: Options) -> Self {
+        let replicas = count(&homes);
+        let needed = if options.has(Defect::MajorityRoundedDown) { (replicas / 2).max(1) } else { majority(replicas) };
         Self { homes, needed, epoch }
     }
 
@@ -91,10 +94,10 @@ impl ReadQuorum {
     ///
     /// # Errors
     /// [`InvalidLevel`] if the level does not exist for reads or for this many home replicas.
-    pub fn of(level: Level, homes: PreferenceList, epoch: RingEpoch) -> Result<Self, InvalidLevel> {
+    pub fn of(level: Level, homes: PreferenceList, epoch: RingEpoch, options: Options) -> Result<Self, InvalidLevel> {
         let needed = level.needed(Access::Read, count(&homes))?;
         Ok(match level {
-            Level::Quorum => Self::Strict(StrictQuorum::majority(homes, epoch)),
+            Level::Quorum => Self::Strict(StrictQuorum::majority(homes, epoch, options)),
             Level::All => Self::Strict(StrictQuorum::all(homes, epoch)),
             Level::Any | Level::One | Level::Counts { .. } => Self::Plain(PlainQuorum { homes, needed }),
         })
@@ -133,10 +136,10 @@ impl WriteQuorum {
     ///
     /// # Errors
     /// [`InvalidLevel`] if the level does not exist for this many home replicas.
-    pub fn of(level: Level, homes: PreferenceList, epoch: RingEpoch) -> Result<Self, InvalidLevel> {
+    pub fn of(level: Level, homes: PreferenceList, epoch: RingEpoch, options: Options) -> Result<Self, InvalidLevel> {
         let needed = level.needed(Access::Write, count(&homes))?;
         Ok(match level {
-            Level::Quorum => Self::Strict(StrictQuorum::majority(homes, epoch)),
+            Level::Quorum => Self::Strict(StrictQuorum::majority(homes, epoch, options)),
             Level::All => Self::Strict(StrictQuorum::all(homes, epoch)),
             Level::One | Level::Counts { .. } => Self::Plain(PlainQuorum { homes, needed }),
             Level::Any => Self::Sloppy(SloppyQuorum::new(homes)),
@@ -181,4 +184,24 @@ impl WriteQuorum {
 
 fn count(homes: &PreferenceList) -> u8 {
     u8::try_from(homes.len()).expect("a preference list holds at most REPLICAS_MAX nodes")
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_ring::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn two_quorums_need_not_overlap_with_the_bug_majority_rounded_down() {
+        for n in 1..=7u8 {
+            let homes = PreferenceList::new((1..=n).map(|node| NodeId(node.into())).collect::<Vec<_>>()).expect("distinct nodes");
+            let needed = |defect| {
+                let options = Options { defect, ..Options::default() };
+                ReadQuorum::of(Level::Quorum, homes.clone(), RingEpoch(1), options).expect("a read level").needed()
+            };
+            assert!(2 * needed(None) > n);
+            assert!(n == 1 || 2 * needed(Some(Defect::MajorityRoundedDown)) <= n);
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! - *Upon `Replicate`*: merge the delta, acknowledge. Storing the same delta again changes nothing and is acknowledged again.
 //! - *Upon `Read`*: answer with the whole sibling set.
 //! - *Upon a mint* (the coordinator's own record): give the write a dot that was never given out before, and merge its delta.
+//!   Refuse before that if the key would have more live versions than its bucket allows, or the write a context that is too long.
 //!
 //! **Dots are never given out twice.** `n` counts on in the record's own run of dots. A fresh run begins whenever the record
 //! knows of none, or its run is older than `epoch_floor`, the first run of a process whose predecessor did not stop cleanly:
@@ -18,13 +19,17 @@
 
 use std::fmt;
 
-use quorate_ring::RingEpoch;
+use quorate_ring::{NodeId, RingEpoch};
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Actor, Context, Dot};
+use crate::defect::{Defect, misdeeds};
 use crate::hlc::Hlc;
 use crate::ids::{KeyEpoch, OpId};
+use crate::limits::CONTEXT_LEN_MAX;
+use crate::machine::MintRefusal;
 use crate::notes::{Mark, Notes};
+use crate::options::Options;
 use crate::record::{KeyRecord, OwnDots, PartitionRecord, Role};
 use crate::siblings::{Body, Siblings, Version};
 
@@ -97,8 +102,8 @@ pub enum Refusal {
     /// A queue of the replica is full.
     #[error("is overloaded")]
     Overloaded,
-    /// The deadline had passed when the replica came to the request.
-    #[error("reached the request after its deadline")]
+    /// The deadline, or the time by which a blind write must have begun, had passed when the replica came to the request.
+    #[error("reached the request too late")]
     Expired,
     /// The replica's disk is full: it answers reads and refuses writes.
     #[error("has no disk space left")]
@@ -115,10 +120,19 @@ pub enum Refusal {
     /// The replica's peers do not trust its data directory.
     #[error("is quarantined: its data directory is not the one its peers know")]
     Quarantined,
+    /// The replica's data directory is new. It may be a node that lost its disk, until enough of its peers know it by this directory.
+    #[error("is new and not yet vouched for by its peers")]
+    NotVouched,
 }
 
 /// Applies one request to one key's record. The record is changed only if the reply is `Stored`.
-pub fn apply(record: &mut KeyRecord, partition: &PartitionRecord, request: &ReplicaRequest, notes: &mut Notes) -> ReplicaReply {
+pub fn apply(
+    record: &mut KeyRecord,
+    partition: &PartitionRecord,
+    request: &ReplicaRequest,
+    options: Options,
+    notes: &mut Notes,
+) -> ReplicaReply {
     if let Err(refusal) = guard(partition, request, notes) {
         return ReplicaReply::Refused(refusal);
     }
@@ -128,12 +142,29 @@ pub fn apply(record: &mut KeyRecord, partition: &PartitionRecord, request: &Repl
             if !delta.is_well_formed() {
                 return ReplicaReply::Refused(Refusal::Malformed);
             }
-            if !record.eventual.merge(delta) {
+            if !store(record, delta, options) {
                 notes.sometimes(Mark::RedundantReplicate);
             }
             ReplicaReply::Stored
         }
     }
+}
+
+/// Merges a delta in; returns true when that changed anything.
+fn store(record: &mut KeyRecord, delta: &Siblings, options: Options) -> bool {
+    if options.has(Defect::RepairOverwrites) {
+        record.eventual = Siblings::empty();
+    }
+    let changed = if options.has(Defect::MergeDropsActor) {
+        let partial = misdeeds::forget_an_actor(delta, record.eventual.context());
+        record.eventual.merge(&partial)
+    } else {
+        record.eventual.merge(delta)
+    };
+    if options.has(Defect::TombstoneDroppedEarly) {
+        misdeeds::drop_lone_tombstone(&mut record.eventual);
+    }
+    changed
 }
 
 fn guard(partition: &PartitionRecord, request: &ReplicaRequest, notes: &mut Notes) -> Result<(), Refusal> {
@@ -143,10 +174,7 @@ fn guard(partition: &PartitionRecord, request: &ReplicaRequest, notes: &mut Note
     }
     match partition.role {
         Role::Home => Ok(()),
-        Role::Stranger => {
-            notes.sometimes(Mark::StrangerRefused);
-            Err(Refusal::Stranger)
-        }
+        Role::Stranger => Err(Refusal::Stranger),
     }
 }
 
@@ -183,6 +211,8 @@ pub struct Minted {
     pub dot: Dot,
     /// The write as every replica merges it.
     pub delta: Siblings,
+    /// What its client may be told that it covers: what it had seen, and itself.
+    pub context: Context,
     /// Live versions, this one included, that the coordinator holds afterwards.
     pub live: usize,
 }
@@ -198,8 +228,12 @@ pub struct TooManySiblings {
 
 /// True when [`mint`] will need a fresh key epoch for this record.
 #[must_use]
-pub fn needs_fresh_epoch(record: &KeyRecord, epoch_floor: KeyEpoch) -> bool {
-    record.own.is_none_or(|own| own.epoch < epoch_floor)
+pub fn needs_fresh_epoch(record: &KeyRecord, epoch_floor: KeyEpoch, options: Options) -> bool {
+    match record.own {
+        _ if options.has(Defect::DotFromContext) => false,
+        None => true,
+        Some(own) => own.epoch < epoch_floor && !options.has(Defect::DotReusedAfterCrash),
+    }
 }
 
 /// Gives a write its dot and merges it into the coordinator's record.
@@ -207,37 +241,49 @@ pub fn needs_fresh_epoch(record: &KeyRecord, epoch_floor: KeyEpoch) -> bool {
 /// `fresh` must be a key epoch that this node has never used for anything, and is consumed when [`needs_fresh_epoch`] holds.
 ///
 /// # Errors
-/// [`TooManySiblings`], with the record unchanged and no dot given out.
+/// [`MintRefusal::TooManySiblings`] and [`MintRefusal::ContextTooLong`], with the record unchanged and no dot given out.
 ///
 /// # Panics
 /// If a fresh epoch is needed and none is given.
 pub fn mint(
     record: &mut KeyRecord,
-    node: quorate_ring::NodeId,
+    node: NodeId,
     fresh: Option<KeyEpoch>,
     mint: &Mint,
+    options: Options,
     notes: &mut Notes,
-) -> Result<Minted, TooManySiblings> {
-    let context = match &mint.seen {
+) -> Result<Minted, MintRefusal> {
+    let own = if options.has(Defect::DotFromContext) { misdeeds::own_from_context(record, node) } else { next_own(record.own, fresh) };
+    let dot = Dot { actor: Actor::Node { node, epoch: own.epoch }, n: own.n };
+    let seen = match &mint.seen {
         Seen::Context(context) => context.clone(),
+        Seen::Blind if options.has(Defect::BlindPutCoversUnseen) => misdeeds::cover_unseen(record.eventual.context(), dot.actor),
         Seen::Blind => record.eventual.context().clone(),
         Seen::Nothing => Context::empty(),
     };
-    let beside = record.eventual.concurrent_with(&context);
+    debug_assert!(options.defect.is_some() || !seen.covers(dot), "a new dot is in no context yet");
+    let beside = record.eventual.concurrent_with(&seen);
     if beside + 1 > mint.siblings_max {
         notes.sometimes(Mark::SiblingLimitReached);
-        return Err(TooManySiblings { siblings_max: mint.siblings_max, context: record.eventual.context().clone() });
+        let context = record.eventual.context().clone();
+        return Err(MintRefusal::TooManySiblings(TooManySiblings { siblings_max: mint.siblings_max, context }));
+    }
+    let version = Version { body: mint.body.clone(), hlc: mint.hlc, op: mint.op };
+    let delta = Siblings::delta(seen, dot, version);
+    if delta.context().len() > CONTEXT_LEN_MAX {
+        return Err(MintRefusal::ContextTooLong);
     }
     if beside > 0 {
         notes.sometimes(Mark::SiblingCreated);
     }
-    let own = next_own(record.own, fresh);
-    let dot = Dot { actor: Actor::Node { node, epoch: own.epoch }, n: own.n };
-    let version = Version { body: mint.body.clone(), hlc: mint.hlc, op: mint.op };
-    let delta = Siblings::delta(context, dot, version);
     record.own = Some(own);
     record.eventual.merge(&delta);
-    Ok(Minted { dot, delta, live: record.eventual.live_count() })
+    let covered = if options.has(Defect::WriteContextCoversUnseen) { &record.eventual } else { &delta };
+    let minted = Minted { dot, context: covered.context().clone(), live: record.eventual.live_count(), delta };
+    if options.has(Defect::TombstoneDroppedEarly) {
+        misdeeds::drop_lone_tombstone(&mut record.eventual);
+    }
+    Ok(minted)
 }
 
 fn next_own(own: Option<OwnDots>, fresh: Option<KeyEpoch>) -> OwnDots {
@@ -249,88 +295,4 @@ fn next_own(own: Option<OwnDots>, fresh: Option<KeyEpoch>) -> OwnDots {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use quorate_ring::NodeId;
-
-    use super::*;
-
-    const HOME: PartitionRecord = PartitionRecord { epoch: RingEpoch(3), role: Role::Home };
-
-    fn put(seen: Seen, value: &'static str) -> Mint {
-        let body = Body::Value(Bytes::from_static(value.as_bytes()));
-        Mint { seen, body, op: None, hlc: Hlc(1), siblings_max: 3 }
-    }
-
-    fn minted(record: &mut KeyRecord, fresh: Option<u64>, write: &Mint) -> Minted {
-        mint(record, NodeId(1), fresh.map(KeyEpoch), write, &mut Notes::default()).expect("below the limit")
-    }
-
-    #[test]
-    fn a_blind_put_replaces_what_its_coordinator_has_seen() {
-        let mut record = KeyRecord::default();
-        minted(&mut record, Some(1), &put(Seen::Blind, "a"));
-        let second = minted(&mut record, None, &put(Seen::Blind, "b"));
-        assert_eq!((second.dot.n, second.live), (2, 1));
-    }
-
-    #[test]
-    fn a_concurrent_put_replaces_nothing_and_stops_at_the_limit() {
-        let mut record = KeyRecord::default();
-        minted(&mut record, Some(1), &put(Seen::Nothing, "a"));
-        minted(&mut record, None, &put(Seen::Nothing, "b"));
-        assert_eq!(minted(&mut record, None, &put(Seen::Nothing, "c")).live, 3);
-        let before = record.clone();
-        let refused =
-            mint(&mut record, NodeId(1), None, &put(Seen::Nothing, "d"), &mut Notes::default()).expect_err("the fourth is refused");
-        assert_eq!(record, before);
-        assert_eq!(minted(&mut record, None, &put(Seen::Context(refused.context), "merged")).live, 1);
-    }
-
-    /// A node that dropped its record and coordinates again must not repeat a dot: others would discard the new write as seen.
-    #[test]
-    fn a_forgotten_record_gives_dots_of_a_fresh_epoch() {
-        let mut record = KeyRecord::default();
-        let first = minted(&mut record, Some(1), &put(Seen::Blind, "a"));
-        let mut forgotten = KeyRecord::default();
-        assert!(needs_fresh_epoch(&forgotten, KeyEpoch(1)));
-        let second = minted(&mut forgotten, Some(2), &put(Seen::Blind, "b"));
-        assert_ne!(first.dot, second.dot);
-        assert_eq!(first.delta.merged(&second.delta).live_count(), 2, "both writes survive");
-    }
-
-    /// The floor rises when a process did not stop cleanly: its last dots may have left it without becoming durable.
-    #[test]
-    fn an_epoch_below_the_floor_is_not_continued() {
-        let mut record = KeyRecord::default();
-        minted(&mut record, Some(4), &put(Seen::Blind, "a"));
-        assert!(!needs_fresh_epoch(&record, KeyEpoch(4)));
-        assert!(needs_fresh_epoch(&record, KeyEpoch(5)));
-        let next = minted(&mut record, Some(9), &put(Seen::Blind, "b"));
-        assert_eq!(next.dot.actor, Actor::Node { node: NodeId(1), epoch: KeyEpoch(9) });
-    }
-
-    #[test]
-    fn another_epoch_and_a_stranger_refuse_without_effect() {
-        let mut record = KeyRecord::default();
-        let delta = minted(&mut KeyRecord::default(), Some(1), &put(Seen::Blind, "a")).delta;
-        let request = ReplicaRequest::Replicate { strict: Some(RingEpoch(2)), delta: delta.clone() };
-        let reply = apply(&mut record, &HOME, &request, &mut Notes::default());
-        assert_eq!(reply, ReplicaReply::Refused(Refusal::OtherEpoch { here: RingEpoch(3) }));
-        let stranger = PartitionRecord { role: Role::Stranger, ..HOME };
-        let request = ReplicaRequest::Replicate { strict: None, delta };
-        assert_eq!(apply(&mut record, &stranger, &request, &mut Notes::default()), ReplicaReply::Refused(Refusal::Stranger));
-        assert_eq!(record, KeyRecord::default());
-    }
-
-    #[test]
-    fn replicate_is_idempotent() {
-        let mut record = KeyRecord::default();
-        let delta = minted(&mut KeyRecord::default(), Some(1), &put(Seen::Blind, "a")).delta;
-        let request = ReplicaRequest::Replicate { strict: None, delta };
-        assert_eq!(apply(&mut record, &HOME, &request, &mut Notes::default()), ReplicaReply::Stored);
-        let once = record.clone();
-        assert_eq!(apply(&mut record, &HOME, &request, &mut Notes::default()), ReplicaReply::Stored);
-        assert_eq!(record, once);
-    }
-}
+mod tests;

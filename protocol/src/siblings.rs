@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::context::{Context, Dot};
+use crate::context::{Actor, Context, Dot};
 use crate::hlc::Hlc;
 use crate::ids::OpId;
 
@@ -100,10 +100,10 @@ impl Siblings {
         Self::default()
     }
 
-    /// The delta of one write: it replaces what `context` covers and adds `version` under `dot`.
+    /// The delta of one write: it replaces what `context` covers and adds `version` under `dot`, which `context` must not cover:
+    /// a dot that somebody has seen is never new to him again.
     #[must_use]
     pub fn delta(context: Context, dot: Dot, version: Version) -> Self {
-        debug_assert!(!context.covers(dot), "a new dot is in no context yet");
         Self { context: context.with(dot), live: BTreeMap::from([(dot, version)]) }
     }
 
@@ -180,6 +180,11 @@ impl Siblings {
             .collect();
         shown.sort_by_key(|(dot, version)| (version.hlc, *dot));
         shown
+    }
+
+    /// The same live versions with a context that knows nothing of `actor`, of which none may be live.
+    pub(crate) fn forgetting(&self, actor: Actor) -> Self {
+        Self { context: self.context.clone().forgetting(actor), live: self.live.clone() }
     }
 
     /// Merges `other` in; returns true when that changed anything.

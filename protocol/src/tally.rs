@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 use quorate_ring::{NodeId, PreferenceList};
 
+use crate::defect::Defect;
+use crate::options::Options;
+
 /// Where a count stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -26,20 +29,25 @@ pub struct Tally {
     needed: u8,
     yes: BTreeSet<NodeId>,
     no: BTreeSet<NodeId>,
+    options: Options,
+    repeated: usize,
 }
 
 impl Tally {
     /// Starts a count that `needed` of `homes` must meet.
     #[must_use]
-    pub fn new(homes: PreferenceList, needed: u8) -> Self {
-        Self { homes, needed, yes: BTreeSet::new(), no: BTreeSet::new() }
+    pub fn new(homes: PreferenceList, needed: u8, options: Options) -> Self {
+        Self { homes, needed, yes: BTreeSet::new(), no: BTreeSet::new(), options, repeated: 0 }
     }
 
     /// Counts a yes. A yes outlives an earlier no of the same replica; strangers do not count.
     pub fn yes(&mut self, node: NodeId) {
         if self.homes.contains(node) {
             self.no.remove(&node);
-            self.yes.insert(node);
+            let repeats = !self.yes.insert(node);
+            if repeats && self.options.has(Defect::QuorumCountedByMessages) {
+                self.repeated += 1;
+            }
         }
     }
 
@@ -64,13 +72,18 @@ impl Tally {
     /// Number of replicas that said yes.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.yes.len()
+        self.yes.len() + self.overcount()
+    }
+
+    fn overcount(&self) -> usize {
+        let first_twice = self.options.has(Defect::NodeTwiceOnPreferenceList) && self.has(self.homes.first());
+        self.repeated + usize::from(first_twice)
     }
 
     /// Where the count stands.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        if self.yes.len() >= usize::from(self.needed) {
+        if self.count() >= usize::from(self.needed) {
             Verdict::Met
         } else if self.homes.len() - self.no.len() < usize::from(self.needed) {
             Verdict::Lost
@@ -92,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_replica_counts_once_and_a_stranger_never() {
-        let mut tally = Tally::new(homes(3), 2);
+        let mut tally = Tally::new(homes(3), 2, Options::default());
         tally.yes(NodeId(1));
         tally.yes(NodeId(1));
         tally.yes(NodeId(9));
@@ -102,11 +115,24 @@ mod tests {
         assert_eq!(tally.verdict(), Verdict::Met);
     }
 
+    #[test]
+    fn one_replica_is_two_votes_with_the_bugs_that_count_it_twice() {
+        let votes = |defect, nodes: &[u64]| {
+            let mut tally = Tally::new(homes(3), 2, Options { defect, ..Options::default() });
+            nodes.iter().for_each(|node| tally.yes(NodeId(*node)));
+            tally.verdict()
+        };
+        assert_eq!(votes(None, &[1, 1]), Verdict::Pending);
+        assert_eq!(votes(Some(Defect::QuorumCountedByMessages), &[2, 2]), Verdict::Met);
+        assert_eq!(votes(Some(Defect::NodeTwiceOnPreferenceList), &[1]), Verdict::Met);
+        assert_eq!(votes(Some(Defect::NodeTwiceOnPreferenceList), &[2]), Verdict::Pending);
+    }
+
     proptest! {
         /// The dumb twin remembers, for each replica, whether a yes ever came, else whether a no did.
         #[test]
         fn verdict_follows_the_last_word_of_each_replica(needed in 1..=5u8, votes in prop::collection::vec((1..=6u64, any::<bool>()), 0..20)) {
-            let mut tally = Tally::new(homes(5), needed);
+            let mut tally = Tally::new(homes(5), needed, Options::default());
             for (node, yes) in &votes {
                 if *yes { tally.yes(NodeId(*node)) } else { tally.no(NodeId(*node)) }
             }

@@ -25,10 +25,12 @@ use quorate_ring::{NodeId, RingEpoch};
 use super::repair::Repair;
 use super::report::Reports;
 use crate::context::Context;
+use crate::defect::Defect;
 use crate::ids::Tick;
 use crate::level::Level;
 use crate::machine::{Effect, Input, Outbox, Timer};
 use crate::notes::Mark;
+use crate::options::Options;
 use crate::outcome::{Reason, Receipt, ReplicaReport, ReplicaStatus};
 use crate::quorum::ReadQuorum;
 use crate::replica::{ReplicaReply, ReplicaRequest};
@@ -58,6 +60,8 @@ pub struct ReadPlan {
     pub hedge_after_micros: u64,
     /// When to answer at the latest.
     pub deadline: Tick,
+    /// How to behave.
+    pub options: Options,
 }
 
 /// A read's good answer.
@@ -110,7 +114,7 @@ impl Read {
         let homes = plan.quorum.homes().clone();
         Self {
             replies: BTreeMap::new(),
-            tally: Tally::new(homes.clone(), plan.quorum.needed()),
+            tally: Tally::new(homes.clone(), plan.quorum.needed(), plan.options),
             holders: None,
             repairing: BTreeSet::new(),
             reports: Reports::new(homes, now),
@@ -162,10 +166,22 @@ impl Read {
         }
         out.push(Effect::SetTimer { timer: Timer::Deadline, at: self.plan.deadline });
         self.ask(usize::from(self.plan.quorum.needed()), out);
-        if self.plan.repair_behind {
+        if self.plan.repair_behind || self.asks_all_at_once() {
             self.ask(self.plan.preferred.len(), out);
         }
         self.arm_hedge(now, out);
+    }
+
+    fn is_strict(&self) -> bool {
+        self.plan.quorum.strict_epoch().is_some()
+    }
+
+    fn asks_all_at_once(&self) -> bool {
+        self.is_strict() && (self.plan.options.awkward.ask_all_at_once || self.plan.options.awkward.repair_all_first)
+    }
+
+    fn repairs_all_first(&self) -> bool {
+        self.is_strict() && self.plan.options.awkward.repair_all_first
     }
 
     fn arm_hedge(&mut self, now: Tick, out: &mut Out) {
@@ -207,8 +223,12 @@ impl Read {
     /// The merge itself stays what it was. Enlarging it would make acknowledgements of the smaller one count for the larger.
     fn offer(&mut self, now: Tick, from: NodeId, out: &mut Out) {
         let Some(holders) = &mut self.holders else { return };
+        if self.plan.options.has(Defect::RepairEnlargedMidway) {
+            holders.merged.merge(&self.replies[&from]);
+        }
         if self.replies[&from].clone().merge(&holders.merged) {
             let merged = holders.merged.clone();
+            out.sometimes(Mark::BlockingRepair);
             self.reports.stale(from);
             self.send_repair(from, &merged, out);
         } else {
@@ -228,10 +248,10 @@ impl Read {
             Verdict::Met => {}
         }
         let repair = Repair::decide(&self.replies);
-        if !repair.merged.context().includes(&self.plan.seen) {
+        if !repair.merged.context().includes(&self.plan.seen) && !self.plan.options.has(Defect::SessionNotAwaited) {
             return self.ask_for_more(out);
         }
-        if self.plan.quorum.strict_epoch().is_some() {
+        if self.is_strict() && !self.plan.options.has(Defect::NoSynchronousRepair) {
             self.repair_first(now, repair, out);
         } else {
             self.succeed(now, repair.merged, repair.versions, out);
@@ -251,7 +271,7 @@ impl Read {
 
     /// A strict read: bring as many replicas as the level needs to the merge, then answer.
     fn repair_first(&mut self, now: Tick, repair: Repair, out: &mut Out) {
-        let mut tally = Tally::new(self.plan.quorum.homes().clone(), self.plan.quorum.needed());
+        let mut tally = Tally::new(self.plan.quorum.homes().clone(), self.plan.quorum.needed(), self.plan.options);
         for node in &repair.fresh {
             tally.yes(*node);
         }
@@ -275,17 +295,23 @@ impl Read {
     fn conclude(&mut self, now: Tick, out: &mut Out) {
         let Some(holders) = &self.holders else { return };
         match holders.tally.verdict() {
+            Verdict::Pending if self.plan.options.has(Defect::AnswerBeforeRepairQuorum) => self.succeed_with_merge(now, out),
             Verdict::Pending => {}
-            Verdict::Met => {
-                let (merged, versions) = (holders.merged.clone(), holders.versions);
-                self.succeed(now, merged, versions, out);
-                self.repair_behind(out);
-            }
+            Verdict::Met if self.repairs_all_first() && !self.repairing.is_empty() => {}
+            Verdict::Met => self.succeed_with_merge(now, out),
             Verdict::Lost => {
                 let reason = Reason::Unavailable { needed: self.plan.quorum.needed(), answered: small(holders.tally.count()) };
                 self.fail(reason, out);
             }
         }
+    }
+
+    /// Answers a strict read with what enough replicas hold.
+    fn succeed_with_merge(&mut self, now: Tick, out: &mut Out) {
+        let Some(Holders { merged, versions, .. }) = &self.holders else { return };
+        let (merged, versions) = (merged.clone(), *versions);
+        self.succeed(now, merged, versions, out);
+        self.repair_behind(out);
     }
 
     fn stored(&mut self, now: Tick, from: NodeId, out: &mut Out) {
@@ -357,6 +383,10 @@ impl Read {
 
     fn deadline(&mut self, now: Tick, out: &mut Out) {
         self.reports.deadline(now);
+        let is_held = self.holders.as_ref().is_some_and(|holders| holders.tally.verdict() == Verdict::Met);
+        if is_held && !self.answered {
+            self.succeed_with_merge(now, out);
+        }
         if !self.answered {
             let behind = self.holders.is_none() && self.tally.verdict() == Verdict::Met;
             let answered = self.holders.as_ref().map_or(self.tally.count(), |holders| holders.tally.count());

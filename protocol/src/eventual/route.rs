@@ -45,10 +45,11 @@ mod tests {
 
     use super::*;
     use crate::level::Level;
+    use crate::options::Options;
 
     fn quorum(level: Level) -> WriteQuorum {
         let homes = PreferenceList::new(vec![NodeId(1), NodeId(2), NodeId(3)]).expect("distinct");
-        WriteQuorum::of(level, homes, RingEpoch(1)).expect("a write level")
+        WriteQuorum::of(level, homes, RingEpoch(1), Options::default()).expect("a write level")
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::hlc::Hlc;
 use crate::ids::{Attempt, ClientId, KeyEpoch, OpId, Tick};
 use crate::level::Level;
-use crate::machine::{Effect, Input, MintRefusal, Outbox, Timer};
+use crate::machine::{Effect, Input, Outbox, Timer};
 use crate::notes::{Mark, Notes};
+use crate::options::Options;
 use crate::quorum::{ReadQuorum, WriteQuorum};
 use crate::record::{KeyRecord, PartitionRecord, Role};
 use crate::replica::{Mint, ReplicaRequest, Seen, apply, mint, needs_fresh_epoch};
@@ -37,6 +38,7 @@ pub(crate) struct Replicas {
     pub(crate) silent: BTreeSet<NodeId>,
     pub(crate) hints: Vec<(NodeId, Siblings)>,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) options: Options,
     next_epoch: u64,
 }
 
@@ -48,6 +50,7 @@ impl Replicas {
             silent: BTreeSet::new(),
             hints: Vec::new(),
             marks: Vec::new(),
+            options: Options::default(),
             next_epoch: 1,
         }
     }
@@ -66,7 +69,7 @@ impl Replicas {
         }
         let partition = PartitionRecord { epoch: EPOCH, role: Role::Home };
         let record = self.records.get_mut(&to).expect("a home replica");
-        let reply = apply(record, &partition, request, &mut Notes::default());
+        let reply = apply(record, &partition, request, self.options, &mut Notes::default());
         vec![Input::Reply { from: to, reply }]
     }
 
@@ -76,16 +79,16 @@ impl Replicas {
             Role::Home => self.records.get_mut(&me).expect("a home replica"),
             Role::Stranger => &mut nothing,
         };
-        let fresh = needs_fresh_epoch(record, KeyEpoch(0)).then(|| {
+        let fresh = needs_fresh_epoch(record, KeyEpoch(0), self.options).then(|| {
             self.next_epoch += 1;
             KeyEpoch(self.next_epoch)
         });
-        match mint(record, me, fresh, write, &mut Notes::default()) {
+        match mint(record, me, fresh, write, self.options, &mut Notes::default()) {
             Ok(minted) if role == Role::Home => {
                 vec![Input::Minted(minted), Input::Reply { from: me, reply: crate::replica::ReplicaReply::Stored }]
             }
             Ok(minted) => vec![Input::Minted(minted)],
-            Err(refused) => vec![Input::MintRefused(MintRefusal::TooManySiblings(refused))],
+            Err(refusal) => vec![Input::MintRefused(refusal)],
         }
     }
 
@@ -153,12 +156,13 @@ impl Replicas {
             role: if self.records.contains_key(&NodeId(me)) { Role::Home } else { Role::Stranger },
             level,
             epoch: EPOCH,
-            quorum: WriteQuorum::of(level, self.homes(), EPOCH).expect("a write level"),
+            quorum: WriteQuorum::of(level, self.homes(), EPOCH, self.options).expect("a write level"),
             down: BTreeSet::new(),
             mint: Mint { seen, body, op: None, hlc: Hlc(1), siblings_max: 8 },
             attempt: Attempt(0),
             deadline: Tick(1_000_000),
             hint_after_micros: 500_000,
+            options: self.options,
         }
     }
 
@@ -171,12 +175,13 @@ impl Replicas {
             level,
             epoch: EPOCH,
             preferred: first.chain(rest).collect(),
-            quorum: ReadQuorum::of(level, homes.clone(), EPOCH).expect("a read level"),
+            quorum: ReadQuorum::of(level, homes.clone(), EPOCH, self.options).expect("a read level"),
             down: BTreeSet::new(),
             seen: Context::empty(),
             repair_behind: false,
             hedge_after_micros: 10_000,
             deadline: Tick(1_000_000),
+            options: self.options,
         }
     }
 }

@@ -15,6 +15,7 @@
 //! - *Upon the dot*: send the delta to every home replica that can be reached, at once and in parallel with making it durable
 //!   here; a dot that is lost here dies with its key epoch.
 //! - *Upon `Stored`*: count the replica once. *Upon refusal or unreachability*: count it out and keep a hint for it.
+//! - *Upon a refusal of the dot* (too many siblings, too long a context, no room, too late for a blind write): fail; nothing is sent.
 //! - *Upon the hint timer*: keep a hint for every replica that has not answered; it may still answer.
 //! - *Upon the deadline*: answer what is known, keep the remaining hints, stop.
 //!
@@ -29,11 +30,14 @@ use quorate_ring::{NodeId, RingEpoch};
 
 use super::report::Reports;
 use crate::context::{Context, Dot};
+use crate::defect::Defect;
 use crate::eventual::repair::Repair;
 use crate::ids::{Attempt, Tick};
 use crate::level::{Level, majority};
+use crate::limits::CONTEXT_LEN_MAX;
 use crate::machine::{Effect, Input, MintRefusal, Outbox, Timer};
 use crate::notes::Mark;
+use crate::options::Options;
 use crate::outcome::{Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
 use crate::quorum::WriteQuorum;
 use crate::record::Role;
@@ -64,6 +68,8 @@ pub struct WritePlan {
     pub deadline: Tick,
     /// How long to wait for an acknowledgement before a hint is kept, in microseconds.
     pub hint_after_micros: u64,
+    /// How to behave.
+    pub options: Options,
 }
 
 /// A write's good answer.
@@ -119,6 +125,8 @@ pub struct Write {
     hints_kept: BTreeSet<NodeId>,
     hints_refused: BTreeSet<NodeId>,
     hints_asked: BTreeSet<NodeId>,
+    /// Replicas that can be reached and are not sent the write unless another one fails.
+    held_back: BTreeSet<NodeId>,
     reports: Reports,
     dot: Option<Dot>,
     answered: bool,
@@ -133,12 +141,13 @@ impl Write {
     pub fn new(plan: WritePlan, now: Tick) -> Self {
         let homes = plan.quorum.homes().clone();
         Self {
-            acks: Tally::new(homes.clone(), plan.quorum.needed()),
+            acks: Tally::new(homes.clone(), plan.quorum.needed(), plan.options),
             reports: Reports::new(homes, now),
             phase: Phase::Planned,
             hints_kept: BTreeSet::new(),
             hints_refused: BTreeSet::new(),
             hints_asked: BTreeSet::new(),
+            held_back: BTreeSet::new(),
             dot: None,
             answered: false,
             over: false,
@@ -161,7 +170,7 @@ impl Write {
     /// True when no input can lead to anything any more.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.over || (self.answered && !self.reports.any_waiting() && self.hints_asked.is_empty())
+        self.over || (self.answered && !self.reports.any_waiting() && self.hints_asked.is_empty() && self.held_back.is_empty())
     }
 
     /// Advances the write by one input.
@@ -192,7 +201,7 @@ impl Write {
             self.reports.down(node, now);
         }
         let alive = homes.iter().filter(|node| !self.plan.down.contains(node)).count();
-        if !self.plan.quorum.counts_hints() && alive < usize::from(self.plan.quorum.needed()) {
+        if !self.counts_hints() && alive < usize::from(self.plan.quorum.needed()) {
             out.sometimes(Mark::Unreachable);
             self.phase = Phase::Refused;
             let reason = Reason::Unreachable { needed: self.plan.quorum.needed(), alive: small(alive) };
@@ -205,17 +214,27 @@ impl Write {
         if self.plan.attempt.is_retry() { self.look(now, out) } else { self.mint(out) }
     }
 
+    fn counts_hints(&self) -> bool {
+        self.plan.quorum.counts_hints() || self.plan.options.has(Defect::HintCountsTowardQuorum)
+    }
+
+    /// True when the hints kept so far meet the level together with the replicas that stored the write.
+    fn is_met_with_hints(&self) -> bool {
+        let hints = self.hints_kept.iter().filter(|node| !self.acks.has(**node)).count();
+        self.counts_hints() && self.acks.count() + hints >= usize::from(self.plan.quorum.needed())
+    }
+
     /// How long to wait for acknowledgements before hints are kept. Where a hint counts, early enough for it to.
     fn hint_after(&self, now: Tick) -> u64 {
         let left = self.plan.deadline.since(now);
-        let latest = if self.plan.quorum.counts_hints() { left / 4 } else { left };
+        let latest = if self.counts_hints() { left / 4 } else { left };
         self.plan.hint_after_micros.min(latest)
     }
 
     /// Reads from every home replica that can be reached, to find out what became of the first try.
     fn look(&mut self, now: Tick, out: &mut Out) {
         let homes = self.plan.quorum.homes().clone();
-        let mut tally = Tally::new(homes.clone(), majority(small(homes.len())));
+        let mut tally = Tally::new(homes.clone(), majority(small(homes.len())), self.plan.options);
         for node in homes.iter() {
             if self.plan.down.contains(&node) {
                 tally.no(node);
@@ -263,13 +282,17 @@ impl Write {
             self.acks.yes(*node);
             self.reports.answered(*node, now);
         }
+        if self.plan.options.has(Defect::RetryAnsweredWithoutResend) {
+            self.phase = Phase::Spreading { delta: repair.merged, context: context.clone() };
+            return self.succeed(now, context, false, out);
+        }
         self.spread(now, repair.merged, context, out);
     }
 
     /// The first try reached nobody who answered: write it, so that it can overwrite nothing its client has not seen.
     fn apply_again(&mut self, out: &mut Out) {
         out.sometimes(Mark::RetryReapplied);
-        if self.plan.mint.seen == Seen::Blind {
+        if self.plan.mint.seen == Seen::Blind && !self.plan.options.has(Defect::RetryOverwrites) {
             self.plan.mint.seen = Seen::Nothing;
         }
         self.mint(out);
@@ -287,6 +310,10 @@ impl Write {
         self.phase = Phase::Refused;
         let cause = match refusal {
             MintRefusal::TooManySiblings(too_many) => WriteFailureCause::TooManySiblings(too_many),
+            MintRefusal::ContextTooLong => {
+                let len_max = u32::try_from(CONTEXT_LEN_MAX).expect("a few thousand");
+                WriteFailureCause::Reason(Reason::ContextTooLong { len_max })
+            }
             MintRefusal::Store(Refusal::Overloaded) => WriteFailureCause::Reason(Reason::Overloaded),
             MintRefusal::Store(refusal) => WriteFailureCause::Reason(Reason::Refused { refusal }),
         };
@@ -299,17 +326,21 @@ impl Write {
             return;
         }
         self.dot = Some(minted.dot);
-        let context = minted.delta.context().clone();
         if self.plan.role == Role::Home {
             // Durable here a little later; the driver then reports `Stored` from this node.
             self.reports.asked(self.plan.me);
         }
-        self.spread(now, minted.delta, context, out);
+        self.spread(now, minted.delta, minted.context, out);
     }
 
     fn spread(&mut self, now: Tick, delta: Siblings, context: Context, out: &mut Out) {
         let minted_here = self.phase == Phase::Minting;
-        self.phase = Phase::Spreading { delta: delta.clone(), context };
+        self.phase = Phase::Spreading { delta, context };
+        let mut to_send = if self.plan.options.awkward.spread_minimal {
+            usize::from(self.plan.quorum.needed()).saturating_sub(self.acks.count() + usize::from(minted_here))
+        } else {
+            usize::MAX
+        };
         for node in self.plan.quorum.homes().clone().iter() {
             if self.acks.has(node) || (minted_here && node == self.plan.me) {
                 continue;
@@ -319,11 +350,21 @@ impl Write {
                 self.keep_hint(node, out);
                 continue;
             }
-            self.reports.asked(node);
-            let strict = self.plan.quorum.strict_epoch();
-            out.push(Effect::Send { to: node, request: ReplicaRequest::Replicate { strict, delta: delta.clone() } });
+            if to_send == 0 {
+                self.held_back.insert(node);
+                continue;
+            }
+            to_send -= 1;
+            self.send_delta(node, out);
         }
         self.settle(now, out);
+    }
+
+    fn send_delta(&mut self, node: NodeId, out: &mut Out) {
+        let Phase::Spreading { delta, .. } = &self.phase else { return };
+        let request = ReplicaRequest::Replicate { strict: self.plan.quorum.strict_epoch(), delta: delta.clone() };
+        self.reports.asked(node);
+        out.push(Effect::Send { to: node, request });
     }
 
     fn reply(&mut self, now: Tick, from: NodeId, reply: ReplicaReply, out: &mut Out) {
@@ -361,6 +402,9 @@ impl Write {
                 if !self.acks.has(node) {
                     self.keep_hint(node, out);
                 }
+                if let Some(next) = self.held_back.pop_first() {
+                    self.send_delta(next, out);
+                }
                 self.settle(now, out);
             }
             Phase::Planned | Phase::Minting | Phase::Refused => {}
@@ -378,6 +422,7 @@ impl Write {
     }
 
     fn hint_everybody(&mut self, out: &mut Out) {
+        self.held_back.clear();
         let silent: Vec<NodeId> = self.acks.open().collect();
         for node in silent {
             self.keep_hint(node, out);
@@ -405,21 +450,20 @@ impl Write {
         if self.answered {
             return;
         }
-        let by_hint = self.plan.quorum.counts_hints() && !self.hints_kept.is_empty();
         match self.acks.verdict() {
             Verdict::Met => {
                 let context = context.clone();
                 self.succeed(now, context, false, out);
             }
-            Verdict::Pending | Verdict::Lost if by_hint => {
+            Verdict::Pending | Verdict::Lost if self.is_met_with_hints() => {
                 out.sometimes(Mark::HintCounted);
                 let context = context.clone();
                 self.succeed(now, context, true, out);
             }
             // At `any` a hint may still be kept.
-            Verdict::Lost if !self.plan.quorum.counts_hints() || self.hints_asked.is_empty() => {
+            Verdict::Lost if !self.counts_hints() || self.hints_asked.is_empty() => {
                 let reason = Reason::Unavailable { needed: self.plan.quorum.needed(), answered: small(self.acks.count()) };
-                self.fail(WriteFailureCause::Reason(reason), Outcome::Unknown, out);
+                self.fail(WriteFailureCause::Reason(reason), self.begun(), out);
             }
             Verdict::Pending | Verdict::Lost => {}
         }
@@ -430,13 +474,18 @@ impl Write {
         self.reports.deadline(now);
         if !self.answered {
             let outcome = match self.phase {
-                Phase::Spreading { .. } | Phase::Minting => Outcome::Unknown,
+                Phase::Spreading { .. } | Phase::Minting => self.begun(),
                 Phase::Planned | Phase::Looking { .. } | Phase::Refused => self.untouched(),
             };
             let reason = Reason::TimedOut { needed: self.plan.quorum.needed(), answered: small(self.acks.count()) };
             self.fail(WriteFailureCause::Reason(reason), outcome, out);
         }
         self.over = true;
+    }
+
+    /// What is known of a write that some replica may hold, or may come to hold.
+    fn begun(&self) -> Outcome {
+        if self.plan.options.has(Defect::DefiniteFailureAfterSpread) { Outcome::NotApplied } else { Outcome::Unknown }
     }
 
     /// What is known of a write that this coordinator has not begun to apply.

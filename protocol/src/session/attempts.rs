@@ -14,8 +14,16 @@
 //!   operation again while an earlier sending to the same node is unanswered: it would only compete with itself.
 //! - *A sending's attempt number* grows exactly when some earlier sending of a mutation may have been applied. Such a retry makes its coordinator
 //!   look for the operation before it writes; a sending after nothing but definite failures is as good as the first.
+//! - *A blind write replaces what its coordinator has seen when it begins*, so a sending that began late, after a retry had been
+//!   answered, would silently replace what others wrote since. Each sending of one that is no retry therefore says by when its
+//!   coordinator must have begun, and none is sent while an earlier one may still begin. A coordinator looks at its clock after it has loaded what the write
+//!   will replace: a pause before that look refuses the sending, one after it changes nothing.
 //! - *Upon a definite failure of an older sending while a newer one is out*: nothing; it says nothing about the newer one.
 //! - *Upon the deadline*: end with the last failure heard of, if any.
+//!
+//! The rule on blind writes rests on clocks that run about equally fast, not on clocks that agree: nodes and clients compare their
+//! monotonic clocks when they connect. With [`AttemptOptions::begin_micros`] well below [`AttemptOptions::silence_micros`] a difference in
+//! rate of a third does no harm.
 //!
 //! Sources: Jepsen's Aerospike 3.99 analysis; JAVA-819 and CASSANDRA-9086 on retries that apply twice.
 
@@ -24,6 +32,7 @@ use quorate_ring::NodeId;
 use crate::ids::{Attempt, Tick};
 use crate::notes::{Mark, Notes};
 use crate::outcome::{Failure, Outcome, Reason};
+use crate::replica::Refusal;
 
 /// How a client retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +40,9 @@ pub struct AttemptOptions {
     /// Silence after which a further coordinator is asked, in microseconds. Choose above the slowest healthy answer: a retried
     /// write costs its coordinator a read.
     pub silence_micros: u64,
+    /// Time from sending a blind write within which its coordinator must begin, in microseconds. Above the usual way to a node, below
+    /// `silence_micros`, or retries wait for it.
+    pub begin_micros: u64,
     /// First wait after all candidates failed, in microseconds.
     pub backoff_micros_min: u64,
     /// Longest wait between rounds, in microseconds.
@@ -41,7 +53,24 @@ pub struct AttemptOptions {
 
 impl Default for AttemptOptions {
     fn default() -> Self {
-        Self { silence_micros: 700_000, backoff_micros_min: 10_000, backoff_micros_max: 300_000, sendings_max: 32 }
+        Self { silence_micros: 700_000, begin_micros: 450_000, backoff_micros_min: 10_000, backoff_micros_max: 300_000, sendings_max: 32 }
+    }
+}
+
+/// What an operation is to those who send it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Nature {
+    /// It has no effect.
+    Read,
+    /// It replaces what its client says, whenever it begins.
+    Write,
+    /// It replaces what its coordinator has seen when it begins.
+    BlindWrite,
+}
+
+impl Nature {
+    fn is_mutation(self) -> bool {
+        matches!(self, Self::Write | Self::BlindWrite)
     }
 }
 
@@ -95,6 +124,8 @@ pub enum ClientEffect<A> {
         to: NodeId,
         /// What to write into the request.
         attempt: Attempt,
+        /// Of a blind write that is no retry: when its coordinator must have begun it, in this client's ticks.
+        begin_by: Option<Tick>,
     },
     /// Give this timer at this tick.
     SetTimer(ClientTimer, Tick),
@@ -120,7 +151,18 @@ pub struct GaveUp {
 enum Fate {
     Out,
     NotApplied,
+    /// Its coordinator has answered, and does not know.
     Unknown,
+    /// Nobody has answered.
+    Lost,
+}
+
+/// One sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Sent {
+    to: NodeId,
+    fate: Fate,
+    begin_by: Option<Tick>,
 }
 
 /// What the sendings of one round through the candidates brought.
@@ -151,17 +193,23 @@ impl Round {
 pub struct Attempts {
     options: AttemptOptions,
     candidates: Vec<NodeId>,
-    is_mutation: bool,
+    nature: Nature,
     first: Attempt,
     deadline: Tick,
     seed: u64,
-    sent: Vec<(NodeId, Fate)>,
+    sent: Vec<Sent>,
     attempt: Attempt,
+    /// Time within which a coordinator must begin a blind write; longer after one was refused for it.
+    begin_micros: u64,
+    /// When no sending of whoever sent the operation before can begin any more.
+    others_begin_by: Option<Tick>,
     next_candidate: usize,
     rounds: u32,
     /// What the current round has brought.
     round: Round,
     waiting: bool,
+    /// Where to go on after the wait.
+    resume_at: usize,
     last: Option<(NodeId, Trouble)>,
     over: bool,
 }
@@ -173,21 +221,24 @@ impl Attempts {
     /// # Panics
     /// If there is no candidate.
     #[must_use]
-    pub fn new(options: AttemptOptions, candidates: Vec<NodeId>, is_mutation: bool, first: Attempt, deadline: Tick, seed: u64) -> Self {
+    pub fn new(options: AttemptOptions, candidates: Vec<NodeId>, nature: Nature, first: Attempt, deadline: Tick, seed: u64) -> Self {
         assert!(!candidates.is_empty(), "an operation has somebody to go to");
         Self {
             options,
             candidates,
-            is_mutation,
+            nature,
             first,
             deadline,
             seed,
             sent: Vec::new(),
             attempt: first,
+            begin_micros: options.begin_micros,
+            others_begin_by: None,
             next_candidate: 0,
             rounds: 0,
             round: Round::default(),
             waiting: false,
+            resume_at: 0,
             last: None,
             over: false,
         }
@@ -201,7 +252,10 @@ impl Attempts {
         match input {
             ClientInput::Start => {
                 out.push(ClientEffect::SetTimer(ClientTimer::Deadline, self.deadline));
-                self.send(now, out);
+                if self.nature == Nature::BlindWrite && self.first.is_retry() {
+                    self.others_begin_by = Some(now.after(self.begin_micros));
+                }
+                self.send_from(0, now, out);
             }
             ClientInput::Answered(answer) => {
                 self.over = true;
@@ -217,7 +271,7 @@ impl Attempts {
             }
             ClientInput::Timer(ClientTimer::Backoff) if self.waiting => {
                 self.waiting = false;
-                self.send_from(0, now, out);
+                self.send_from(self.resume_at, now, out);
             }
             ClientInput::Timer(ClientTimer::Backoff) => {}
             ClientInput::Timer(ClientTimer::Deadline) => self.give_up(true, out),
@@ -229,17 +283,20 @@ impl Attempts {
             return;
         }
         let index = sending.0 as usize;
-        let node = self.sent[index].0;
-        let (outcome, mendable) = match &trouble {
-            Trouble::NotSent => (Outcome::NotApplied, true),
-            Trouble::Lost => (Outcome::Unknown, true),
-            Trouble::Failed(failure) => (failure.outcome, failure.reason.is_retryable()),
+        let node = self.sent[index].to;
+        let (fate, mendable) = match &trouble {
+            Trouble::NotSent => (Fate::NotApplied, true),
+            Trouble::Lost => (Fate::Lost, true),
+            Trouble::Failed(failure) => {
+                if failure.reason == (Reason::Refused { refusal: Refusal::Expired }) {
+                    self.begin_micros = self.begin_micros.saturating_mul(2);
+                }
+                let fate = if failure.outcome == Outcome::Unknown { Fate::Unknown } else { Fate::NotApplied };
+                (fate, failure.reason.is_retryable())
+            }
         };
-        self.sent[index].1 = match outcome {
-            Outcome::Unknown if self.is_mutation => Fate::Unknown,
-            Outcome::Unknown | Outcome::NotApplied => Fate::NotApplied,
-        };
-        let newer_is_out = self.sent[index + 1..].iter().any(|(_, fate)| *fate == Fate::Out);
+        self.sent[index].fate = if self.nature.is_mutation() { fate } else { Fate::NotApplied };
+        let newer_is_out = self.sent[index + 1..].iter().any(|sent| sent.fate == Fate::Out);
         if newer_is_out {
             return;
         }
@@ -267,9 +324,12 @@ impl Attempts {
 
     /// Sends to the first candidate from `first` on that has no sending out, or waits for another round.
     fn send_from<A>(&mut self, first: usize, now: Tick, out: &mut Vec<ClientEffect<A>>) {
-        let is_out = |node: &NodeId| self.sent.iter().any(|(to, fate)| to == node && *fate == Fate::Out);
+        let is_out = |node: &NodeId| self.sent.iter().any(|sent| sent.to == *node && sent.fate == Fate::Out);
         let free = self.candidates.iter().skip(first).position(|node| !is_out(node));
         if let Some(position) = free {
+            if let Some(begin_by) = self.may_begin_until().filter(|begin_by| now <= *begin_by) {
+                return self.wait_until(begin_by.after(1), first, out);
+            }
             self.next_candidate = first + position;
             return self.send(now, out);
         }
@@ -277,21 +337,35 @@ impl Attempts {
             return self.give_up(false, out);
         }
         self.round = Round::default();
-        self.waiting = true;
         let wait = self.backoff();
         self.rounds += 1;
-        out.push(ClientEffect::SetTimer(ClientTimer::Backoff, now.after(wait)));
+        self.wait_until(now.after(wait), 0, out);
+    }
+
+    fn wait_until<A>(&mut self, at: Tick, resume_at: usize, out: &mut Vec<ClientEffect<A>>) {
+        self.waiting = true;
+        self.resume_at = resume_at;
+        out.push(ClientEffect::SetTimer(ClientTimer::Backoff, at));
+    }
+
+    /// The last tick at which some earlier sending may still begin.
+    fn may_begin_until(&self) -> Option<Tick> {
+        let open = self.sent.iter().filter(|sent| matches!(sent.fate, Fate::Out | Fate::Lost));
+        open.filter_map(|sent| sent.begin_by).chain(self.others_begin_by).max()
     }
 
     fn send<A>(&mut self, now: Tick, out: &mut Vec<ClientEffect<A>>) {
-        let may_have_been_applied = self.sent.iter().any(|(_, fate)| matches!(fate, Fate::Out | Fate::Unknown));
-        if self.is_mutation && may_have_been_applied {
+        let may_have_been_applied = self.sent.iter().any(|sent| sent.fate != Fate::NotApplied);
+        if self.nature.is_mutation() && may_have_been_applied {
             self.attempt = self.attempt.next();
         }
         let sending = Sending(self.sendings());
         let to = self.candidates[self.next_candidate];
-        self.sent.push((to, Fate::Out));
-        out.push(ClientEffect::Send { sending, to, attempt: self.attempt });
+        // A retry finds what became of the first try, or writes as if it had seen nothing: it may begin whenever it likes.
+        let is_blind = self.nature == Nature::BlindWrite && !self.attempt.is_retry();
+        let begin_by = is_blind.then(|| now.after(self.begin_micros));
+        self.sent.push(Sent { to, fate: Fate::Out, begin_by });
+        out.push(ClientEffect::Send { sending, to, attempt: self.attempt, begin_by });
         let silence = now.after(self.options.silence_micros);
         if silence < self.deadline {
             out.push(ClientEffect::SetTimer(ClientTimer::Silence(sending), silence));
@@ -300,10 +374,8 @@ impl Attempts {
 
     fn give_up<A>(&mut self, timed_out: bool, out: &mut Vec<ClientEffect<A>>) {
         self.over = true;
-        let was_sent_before = self.is_mutation && self.first.is_retry();
-        let uncertain =
-            was_sent_before || self.sent.iter().any(|(_, fate)| *fate == Fate::Unknown || (*fate == Fate::Out && self.is_mutation));
-        let outcome = if uncertain { Outcome::Unknown } else { Outcome::NotApplied };
+        let may_be_applied = self.first.is_retry() || self.sent.iter().any(|sent| sent.fate != Fate::NotApplied);
+        let outcome = if self.nature.is_mutation() && may_be_applied { Outcome::Unknown } else { Outcome::NotApplied };
         out.push(ClientEffect::Finish(Err(GaveUp { outcome, last: self.last.take(), sendings: self.sendings(), timed_out })));
     }
 
@@ -320,11 +392,11 @@ impl Attempts {
     }
 
     fn fate(&self, sending: Sending) -> Option<Fate> {
-        self.sent.get(sending.0 as usize).map(|(_, fate)| *fate)
+        self.sent.get(sending.0 as usize).map(|sent| sent.fate)
     }
 
     fn any_out(&self) -> bool {
-        self.sent.iter().any(|(_, fate)| *fate == Fate::Out)
+        self.sent.iter().any(|sent| sent.fate == Fate::Out)
     }
 }
 
@@ -341,12 +413,10 @@ mod tests {
     }
 
     impl Story {
-        fn begin(is_mutation: bool) -> Self {
+        fn begin(nature: Nature) -> Self {
             let candidates = vec![NodeId(1), NodeId(2), NodeId(3)];
-            let mut story = Self {
-                machine: Attempts::new(AttemptOptions::default(), candidates, is_mutation, Attempt(0), DEADLINE, 7),
-                out: Vec::new(),
-            };
+            let mut story =
+                Self { machine: Attempts::new(AttemptOptions::default(), candidates, nature, Attempt(0), DEADLINE, 7), out: Vec::new() };
             story.step(ClientInput::Start);
             story
         }
@@ -381,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_lost_write_is_sent_again_as_a_retry_and_a_refused_one_as_if_new() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         let effects = story.fails(0, Trouble::NotSent);
         assert_eq!(sent(&effects), Some((NodeId(2), Attempt(0))));
         let effects = story.fails(1, Trouble::Lost);
@@ -390,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_lost_read_has_no_effect_to_be_unsure_of() {
-        let mut story = Story::begin(false);
+        let mut story = Story::begin(Nature::Read);
         let effects = story.fails(0, Trouble::Lost);
         assert_eq!(sent(&effects), Some((NodeId(2), Attempt(0))));
         let effects = story.step(ClientInput::Timer(ClientTimer::Deadline));
@@ -399,7 +469,7 @@ mod tests {
 
     #[test]
     fn a_definite_failure_after_a_lost_sending_stays_unknown() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         story.fails(0, Trouble::Lost);
         let effects = story.fails(1, failed(Reason::InvalidContext, Outcome::NotApplied));
         assert_eq!(ended(&effects), Some(Outcome::Unknown));
@@ -407,14 +477,14 @@ mod tests {
 
     #[test]
     fn a_definite_failure_of_the_only_sending_is_definite() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         let effects = story.fails(0, failed(Reason::InvalidContext, Outcome::NotApplied));
         assert_eq!(ended(&effects), Some(Outcome::NotApplied));
     }
 
     #[test]
     fn an_operation_that_was_sent_before_is_never_known_not_to_be_applied() {
-        let mut machine = Attempts::new(AttemptOptions::default(), vec![NodeId(1)], true, Attempt(1), DEADLINE, 7);
+        let mut machine = Attempts::new(AttemptOptions::default(), vec![NodeId(1)], Nature::Write, Attempt(1), DEADLINE, 7);
         let mut out: Vec<ClientEffect<&'static str>> = Vec::new();
         machine.step(Tick(1), ClientInput::Start, &mut out, &mut Notes::default());
         assert_eq!(sent(&out), Some((NodeId(1), Attempt(1))));
@@ -427,7 +497,7 @@ mod tests {
     /// The first coordinator is slow, the second takes over; then the first says "not applied", which is true of itself alone.
     #[test]
     fn an_older_sendings_failure_says_nothing_about_the_newer_one() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         let effects = story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
         assert_eq!(sent(&effects), Some((NodeId(2), Attempt(1))));
         assert!(story.fails(0, failed(Reason::Overloaded, Outcome::NotApplied)).is_empty());
@@ -437,7 +507,7 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_the_operation_again_while_it_has_not_answered() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
         story.fails(1, Trouble::NotSent);
         story.fails(2, Trouble::NotSent);
@@ -447,14 +517,14 @@ mod tests {
 
     #[test]
     fn a_silent_write_is_unknown_at_the_deadline() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         let effects = story.step(ClientInput::Timer(ClientTimer::Deadline));
         assert_eq!(ended(&effects), Some(Outcome::Unknown));
     }
 
     #[test]
     fn after_all_candidates_failed_the_next_round_waits_longer_each_time() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         let mut waits = Vec::new();
         let mut sending = 0;
         for _ in 0..4 {
@@ -473,7 +543,7 @@ mod tests {
 
     #[test]
     fn a_level_that_every_coordinator_calls_unreachable_fails_at_once() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         let unreachable = || failed(Reason::Unreachable { needed: 2, alive: 1 }, Outcome::NotApplied);
         assert!(sent(&story.fails(0, Trouble::NotSent)).is_some());
         assert!(sent(&story.fails(1, unreachable())).is_some(), "another coordinator may see more");
@@ -482,16 +552,60 @@ mod tests {
 
     #[test]
     fn an_overloaded_coordinator_among_unreachable_ones_is_worth_another_round() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         story.fails(0, failed(Reason::Unreachable { needed: 2, alive: 1 }, Outcome::NotApplied));
         story.fails(1, failed(Reason::Overloaded, Outcome::NotApplied));
         let effects = story.fails(2, Trouble::NotSent);
         assert!(matches!(effects[..], [ClientEffect::SetTimer(ClientTimer::Backoff, _)]), "{effects:?}");
     }
 
+    /// Found by simulation: a first sending that began late replaced what another client had written after the retry was answered.
+    #[test]
+    fn a_blind_write_is_sent_again_only_when_its_first_sending_can_begin_no_more() {
+        let mut story = Story::begin(Nature::BlindWrite);
+        let effects = story.fails(0, Trouble::Lost);
+        let [ClientEffect::SetTimer(ClientTimer::Backoff, at)] = effects[..] else { panic!("a wait, not {effects:?}") };
+        assert_eq!(at, Tick(1 + AttemptOptions::default().begin_micros + 1));
+        story.machine.step(at, ClientInput::Timer(ClientTimer::Backoff), &mut story.out, &mut Notes::default());
+        assert_eq!(sent(&story.out), Some((NodeId(2), Attempt(1))));
+    }
+
+    #[test]
+    fn a_coordinator_that_has_answered_begins_no_more() {
+        let mut story = Story::begin(Nature::BlindWrite);
+        let effects = story.fails(0, failed(Reason::TimedOut { needed: 2, answered: 1 }, Outcome::Unknown));
+        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(1))));
+    }
+
+    #[test]
+    fn a_blind_write_under_a_known_name_waits_for_whoever_sent_it_before() {
+        let (options, candidates) = (AttemptOptions::default(), vec![NodeId(1)]);
+        let mut machine = Attempts::new(options, candidates, Nature::BlindWrite, Attempt(1), DEADLINE, 7);
+        let mut out: Vec<ClientEffect<&'static str>> = Vec::new();
+        machine.step(Tick(1), ClientInput::Start, &mut out, &mut Notes::default());
+        assert_eq!(sent(&out), None);
+        let resumed = Tick(1 + options.begin_micros + 1);
+        machine.step(resumed, ClientInput::Timer(ClientTimer::Backoff), &mut out, &mut Notes::default());
+        assert_eq!(sent(&out), Some((NodeId(1), Attempt(1))));
+    }
+
+    /// On a way longer than the time to begin, every sending would come too late.
+    #[test]
+    fn a_blind_write_that_came_too_late_is_given_more_time() {
+        let begin_by = |effects: &[ClientEffect<&'static str>]| {
+            effects.iter().find_map(|effect| match effect {
+                ClientEffect::Send { begin_by, .. } => *begin_by,
+                ClientEffect::SetTimer(..) | ClientEffect::Finish(_) => None,
+            })
+        };
+        let mut story = Story::begin(Nature::BlindWrite);
+        let effects = story.fails(0, failed(Reason::Refused { refusal: Refusal::Expired }, Outcome::NotApplied));
+        assert_eq!(begin_by(&effects), Some(Tick(1 + 2 * AttemptOptions::default().begin_micros)));
+    }
+
     #[test]
     fn sendings_are_bounded() {
-        let mut story = Story::begin(true);
+        let mut story = Story::begin(Nature::Write);
         for sending in 0..200 {
             let effects = story.fails(sending, Trouble::NotSent);
             if let Some(outcome) = ended(&effects) {

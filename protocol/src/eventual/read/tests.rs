@@ -8,6 +8,7 @@ use quorate_ring::NodeId;
 use super::*;
 use crate::eventual::testing::{EPOCH, Replicas, Waiting, values};
 use crate::eventual::write::{Write, WriteFailure, Written};
+use crate::options::Awkward;
 use crate::replica::Seen;
 
 /// One write that reached only `at`.
@@ -87,7 +88,7 @@ fn another_ring_epoch_does_not_count_at_strict_levels() {
     let mut replicas = partly_written(1);
     let mut plan = replicas.get(1, Level::Quorum);
     let newer = quorate_ring::RingEpoch(EPOCH.0 + 1);
-    plan.quorum = ReadQuorum::of(Level::Quorum, replicas.homes(), newer).expect("a read level");
+    plan.quorum = ReadQuorum::of(Level::Quorum, replicas.homes(), newer, Options::default()).expect("a read level");
     let failure = replicas.read(plan).expect_err("no replica acts at that epoch");
     assert_eq!(failure.reason, Reason::Unavailable { needed: 2, answered: 0 });
 }
@@ -104,6 +105,99 @@ fn background_repair_reaches_replicas_that_the_level_does_not_need() {
     assert!(replicas.marks.contains(&Mark::BackgroundRepair));
 }
 
+fn broken(defect: Defect) -> Options {
+    Options { defect: Some(defect), ..Options::default() }
+}
+
+/// Steps a machine through some answers; what it asks for in the end is returned.
+fn answered(machine: &mut Read, inputs: impl IntoIterator<Item = Input>) -> Vec<Effect<Result<ReadAnswer, ReadFailure>>> {
+    let mut out = Outbox::default();
+    let mut last = Vec::new();
+    for input in inputs {
+        machine.step(Tick(1), input, &mut out);
+        last = out.drain();
+    }
+    last
+}
+
+fn reply_of(replicas: &mut Replicas, node: u64) -> Input {
+    let mut replies = replicas.deliver(NodeId(node), &ReplicaRequest::Read { strict: None });
+    replies.pop().expect("it is up")
+}
+
+fn answer(effects: &[Effect<Result<ReadAnswer, ReadFailure>>]) -> Option<&ReadAnswer> {
+    effects.iter().find_map(|effect| if let Effect::Finish(Ok(answer)) = effect { Some(answer) } else { None })
+}
+
+#[test]
+fn a_value_that_one_replica_holds_is_shown_with_the_bugs_that_do_not_wait_for_repairs() {
+    let stories =
+        [(Options::default(), false), (broken(Defect::NoSynchronousRepair), true), (broken(Defect::AnswerBeforeRepairQuorum), true)];
+    for (options, shown) in stories {
+        let mut replicas = partly_written(1);
+        replicas.options = options;
+        let mut machine = Read::new(replicas.get(1, Level::Quorum), Tick(0));
+        let inputs = [Input::Start, reply_of(&mut replicas, 1), reply_of(&mut replicas, 2)];
+        assert_eq!(answer(&answered(&mut machine, inputs)).is_some(), shown, "{:?}", options.defect);
+    }
+}
+
+/// While the second replica is being repaired, a hedged reply of the third shows a further value that nobody else has.
+#[test]
+fn a_value_that_one_replica_holds_is_shown_with_the_bug_repair_enlarged_midway() {
+    for (options, shown) in [(Options::default(), vec!["new"]), (broken(Defect::RepairEnlargedMidway), vec!["late", "new"])] {
+        let mut replicas = partly_written(1);
+        replicas.down = BTreeSet::from([NodeId(1), NodeId(2)]);
+        let plan = replicas.put(3, Level::One, "late", Seen::Nothing);
+        replicas.write(plan).expect("one replica stored it");
+        replicas.down.clear();
+        replicas.options = options;
+        let mut machine = Read::new(replicas.get(1, Level::Quorum), Tick(0));
+        let stored = Input::Reply { from: NodeId(2), reply: ReplicaReply::Stored };
+        let (first, second, third) = (reply_of(&mut replicas, 1), reply_of(&mut replicas, 2), reply_of(&mut replicas, 3));
+        let effects = answered(&mut machine, [Input::Start, first, second, Input::Timer(Timer::Hedge), third, stored]);
+        assert_eq!(values(&answer(&effects).expect("two replicas acknowledged something").siblings), shown);
+    }
+}
+
+/// The third replica answers behind when the second is being repaired already: its repair is one before the answer, too.
+#[test]
+fn a_repair_of_a_further_reply_is_marked_like_those_before_it() {
+    let mut replicas = partly_written(1);
+    let mut machine = Read::new(replicas.get(1, Level::Quorum), Tick(0));
+    let mut out = Outbox::default();
+    for input in [Input::Start, reply_of(&mut replicas, 1), reply_of(&mut replicas, 2), reply_of(&mut replicas, 3)] {
+        machine.step(Tick(1), input, &mut out);
+    }
+    let repairs = out.marks().into_iter().filter(|mark| *mark == Mark::BlockingRepair);
+    assert_eq!(repairs.count(), 2);
+}
+
+#[test]
+fn a_session_is_shown_less_than_it_has_seen_with_the_bug_session_not_awaited() {
+    for (options, shown) in [(Options::default(), vec!["new"]), (broken(Defect::SessionNotAwaited), vec![])] {
+        let mut replicas = partly_written(3);
+        replicas.options = options;
+        let mut plan = replicas.get(2, Level::One);
+        plan.seen = replicas.records[&NodeId(3)].eventual.context().clone();
+        assert_eq!(values(&replicas.read(plan).expect("answered").siblings), shown);
+    }
+}
+
+#[test]
+fn a_read_that_waits_for_all_its_repairs_answers_at_the_deadline_with_what_a_majority_holds() {
+    let mut replicas = partly_written(1);
+    replicas.options.awkward.repair_all_first = true;
+    let mut machine = Read::new(replicas.get(1, Level::Quorum), Tick(0));
+    assert_eq!(answered(&mut machine, [Input::Start]).iter().filter(|effect| matches!(effect, Effect::Send { .. })).count(), 3);
+    let stored = Input::Reply { from: NodeId(2), reply: ReplicaReply::Stored };
+    let (first, second, third) = (reply_of(&mut replicas, 1), reply_of(&mut replicas, 2), reply_of(&mut replicas, 3));
+    assert!(answer(&answered(&mut machine, [first, second, third, stored])).is_none(), "the third is being repaired");
+    let effects = answered(&mut machine, [Input::Timer(Timer::Deadline)]);
+    assert_eq!(values(&answer(&effects).expect("a majority holds it").siblings), ["new"]);
+    assert!(machine.is_done());
+}
+
 /// An operation in a random schedule.
 enum Running {
     Write { machine: Write, out: Outbox<Result<Written, WriteFailure>> },
@@ -114,13 +208,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     /// Reads and writes at `quorum`, with requests delivered in random order, some lost and every operation started at a random
-    /// moment: a read shows every write acknowledged before it began, or what replaced it, and never goes back behind a
-    /// read that was answered before it began.
+    /// moment, whatever awkward choices they make: a read shows every write acknowledged before it began, or what replaced it,
+    /// and never goes back behind a read that was answered before it began.
     #[test]
     fn strict_reads_see_acknowledged_writes_and_never_go_backwards(
-        choices in prop::collection::vec((any::<u16>(), 0..100u8), 20..160)
+        choices in prop::collection::vec((any::<u16>(), 0..100u8), 20..160),
+        (spread_minimal, ask_all_at_once, repair_all_first) in any::<(bool, bool, bool)>(),
     ) {
         let mut replicas = Replicas::new(3);
+        replicas.options.awkward = Awkward { spread_minimal, ask_all_at_once, repair_all_first };
         let mut operations: Vec<Running> = Vec::new();
         let mut in_flight: Vec<(usize, Waiting)> = Vec::new();
         let mut acked: BTreeSet<crate::Dot> = BTreeSet::new();

@@ -6,6 +6,7 @@ use quorate_ring::NodeId;
 
 use super::*;
 use crate::eventual::testing::{Replicas, op, values};
+use crate::options::Awkward;
 use crate::replica::Seen;
 
 #[test]
@@ -150,4 +151,109 @@ fn an_acknowledgement_repeated_counts_once() {
     machine.step(Tick(3), Input::Reply { from: NodeId(3), reply: ReplicaReply::Stored }, &mut out);
     assert!(out.drain().iter().any(|effect| matches!(effect, Effect::Finish(Ok(_)))));
     assert!(machine.is_done());
+}
+
+fn broken(defect: Defect) -> Options {
+    Options { defect: Some(defect), ..Options::default() }
+}
+
+fn three_with(options: Options) -> Replicas {
+    let mut replicas = Replicas::new(3);
+    replicas.options = options;
+    replicas
+}
+
+/// At `any` a hint may be all that answers, so it must be asked for while its answer can still come in time.
+#[test]
+fn where_a_hint_counts_it_is_asked_for_well_before_the_deadline() {
+    let replicas = Replicas::new(3);
+    for (level, latest) in [(Level::Any, 100_000), (Level::One, 400_000)] {
+        let mut plan = replicas.put(1, level, "a", Seen::Blind);
+        plan.deadline = Tick(400_000);
+        let mut out = Outbox::default();
+        Write::new(plan, Tick(0)).step(Tick(0), Input::Start, &mut out);
+        let hint_at = Effect::SetTimer { timer: Timer::Hint, at: Tick(latest) };
+        assert!(out.drain().contains(&hint_at), "{level}");
+    }
+}
+
+#[test]
+fn a_minimal_spread_tries_the_next_replica_after_a_failure_and_hints_the_rest() {
+    let mut replicas = three_with(Options { awkward: Awkward { spread_minimal: true, ..Awkward::default() }, ..Options::default() });
+    replicas.records.insert(NodeId(4), crate::KeyRecord::default());
+    let plan = replicas.put(1, Level::Counts { r: 1, w: 2 }, "a", Seen::Blind);
+    let mut machine = Write::new(plan.clone(), Tick(0));
+    let mut out = Outbox::default();
+    machine.step(Tick(0), Input::Start, &mut out);
+    for input in replicas.mint(NodeId(1), &plan.mint, Role::Home) {
+        machine.step(Tick(1), input, &mut out);
+    }
+    let sent_to = |out: &mut Out| -> Vec<u64> {
+        let node = |effect| if let Effect::Send { to, .. } = effect { Some(to.0) } else { None };
+        out.drain().into_iter().filter_map(node).collect()
+    };
+    assert_eq!(sent_to(&mut out), [2]);
+    machine.step(Tick(2), Input::PeerDown(NodeId(2)), &mut out);
+    assert_eq!(sent_to(&mut out), [3]);
+    machine.step(Tick(3), Input::HintKept(NodeId(2)), &mut out);
+    machine.step(Tick(3), Input::Reply { from: NodeId(3), reply: ReplicaReply::Stored }, &mut out);
+    assert!(out.drain().iter().any(|effect| matches!(effect, Effect::Finish(Ok(_)))));
+    assert!(!machine.is_done(), "the fourth has neither the write nor a hint");
+    machine.step(Tick(4), Input::Timer(Timer::Hint), &mut out);
+    assert!(matches!(out.drain().as_slice(), [Effect::KeepHint { target: NodeId(4), .. }]));
+    machine.step(Tick(5), Input::HintKept(NodeId(4)), &mut out);
+    assert!(machine.is_done());
+}
+
+#[test]
+fn one_copy_and_a_hint_are_called_a_quorum_with_the_bug_hint_counts_toward_quorum() {
+    for (options, acknowledged) in [(Options::default(), false), (broken(Defect::HintCountsTowardQuorum), true)] {
+        let mut replicas = three_with(options);
+        replicas.down = BTreeSet::from([NodeId(2), NodeId(3)]);
+        let plan = replicas.put(1, Level::Quorum, "a", Seen::Blind);
+        assert_eq!(replicas.write(plan).is_ok(), acknowledged);
+    }
+}
+
+#[test]
+fn a_retry_hides_what_its_client_has_not_seen_with_the_bug_retry_overwrites() {
+    let stories = [(Options::default(), vec!["mine", "theirs"]), (broken(Defect::RetryOverwrites), vec!["mine"])];
+    for (options, kept) in stories {
+        let mut replicas = three_with(options);
+        let plan = replicas.put(1, Level::All, "theirs", Seen::Blind);
+        replicas.write(plan).expect("stored");
+        let mut plan = replicas.put(2, Level::Quorum, "mine", Seen::Blind);
+        plan.mint.op = op(1);
+        plan.attempt = Attempt(1);
+        replicas.write(plan).expect("stored");
+        assert_eq!(values(&replicas.records[&NodeId(2)].eventual), kept);
+    }
+}
+
+#[test]
+fn one_copy_is_called_a_quorum_with_the_bug_retry_answered_without_resend() {
+    for (options, copies) in [(Options::default(), 3), (broken(Defect::RetryAnsweredWithoutResend), 1)] {
+        let mut replicas = three_with(options);
+        replicas.silent = BTreeSet::from([NodeId(2), NodeId(3)]);
+        let mut plan = replicas.put(1, Level::Quorum, "a", Seen::Blind);
+        plan.mint.op = op(1);
+        replicas.write(plan.clone()).expect_err("nobody else answered");
+        replicas.silent.clear();
+        plan.me = NodeId(2);
+        plan.attempt = Attempt(1);
+        replicas.write(plan).expect("answered");
+        assert_eq!(replicas.records.values().filter(|record| !record.eventual.is_empty()).count(), copies);
+    }
+}
+
+#[test]
+fn a_write_that_a_replica_holds_is_called_not_applied_with_the_bug_definite_failure_after_spread() {
+    let stories = [(Options::default(), Outcome::Unknown), (broken(Defect::DefiniteFailureAfterSpread), Outcome::NotApplied)];
+    for (options, outcome) in stories {
+        let mut replicas = three_with(options);
+        replicas.silent = BTreeSet::from([NodeId(2), NodeId(3)]);
+        let plan = replicas.put(1, Level::Quorum, "a", Seen::Blind);
+        assert_eq!(replicas.write(plan).expect_err("no majority").outcome, outcome);
+        assert_eq!(values(&replicas.records[&NodeId(1)].eventual), ["a"]);
+    }
 }

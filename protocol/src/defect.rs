@@ -1,0 +1,160 @@
+//! Planted bugs: rules of the protocol, each of which a core can be told to break.
+//!
+//! A checker that never found a bug proves nothing. Every defect here is one that a store of this kind has had, or that the
+//! rule it breaks exists to prevent; a simulation with it must fail, and the catalogue says how soon it does.
+//!
+//! Most are acted on in this crate and in anti-entropy, at the rule they break (`options.has(..)`); what they do there in
+//! more than a line is in `misdeeds`. Those that concern a disk, a clock or the memory of a process are marked below:
+//! the simulator's own node and disk act on them, because no core knows of such things.
+
+use std::fmt;
+use std::str::FromStr;
+
+pub(crate) mod misdeeds;
+
+macro_rules! defects {
+    ($($variant:ident $name:literal $summary:literal)*) => {
+        /// A rule to break. The text of each says what is done wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Defect {
+            $(#[doc = $summary] $variant,)*
+        }
+
+        impl Defect {
+            /// Every defect, in the order of the catalogue.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in kebab case, as the command line and the catalogue spell it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// One sentence on what is done wrong.
+            #[must_use]
+            pub fn summary(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $summary,)*
+                }
+            }
+        }
+    };
+}
+
+defects! {
+    // Reads.
+    NoSynchronousRepair "no-synchronous-repair"
+        "A strict read answers without repairing and sends its repairs behind the answer."
+    AnswerBeforeRepairQuorum "answer-before-repair-quorum"
+        "A strict read starts its repairs and answers before enough replicas have acknowledged them."
+    RepairEnlargedMidway "repair-enlarged-midway"
+        "A late reply enlarges the merge that a strict read is repairing, and acknowledgements of the smaller one keep counting."
+    SessionNotAwaited "session-not-awaited"
+        "A read answers with less than its session has seen already."
+    // Quorums.
+    QuorumCountedByMessages "quorum-counted-by-messages"
+        "A replica that answers twice counts twice toward the quorum."
+    NodeTwiceOnPreferenceList "node-twice-on-preference-list"
+        "The first home replica counts as two."
+    MajorityRoundedDown "majority-rounded-down"
+        "Half of the home replicas, rounded down, is taken for a majority."
+    // Hints.
+    HintCountsTowardQuorum "hint-counts-toward-quorum"
+        "A hint counts as an acknowledgement at every level."
+    HintDeletedBeforeAck "hint-deleted-before-ack"
+        "A hint is removed when it is sent, not when it is acknowledged."
+    OnlyCopyExpires "only-copy-expires"
+        "A hint that may be the only copy of a write expires like any other."
+    // Versions.
+    RepairOverwrites "repair-overwrites"
+        "A replica stores what it is sent in place of what it holds instead of merging the two."
+    DotReusedAfterCrash "dot-reused-after-crash"
+        "A node that stopped uncleanly counts on in its old run of dots, of which it may have lost the last."
+    DotFromContext "dot-from-context"
+        "A dot's number is derived from the context of the coordinator's record instead of its own count."
+    MergeDropsActor "merge-drops-actor"
+        "Merging forgets an actor that only the other side's context knows."
+    BlindPutCoversUnseen "blind-put-covers-unseen"
+        "A blind put replaces one more write of every other actor than its coordinator has seen."
+    WriteContextCoversUnseen "write-context-covers-unseen"
+        "A put hands back its coordinator's whole context, concurrent siblings that its client was never shown included."
+    TombstoneDroppedEarly "tombstone-dropped-early"
+        "A replica drops a tombstone and its context as soon as nothing else is live beside it."
+    // Retries and outcomes.
+    RetryOverwrites "retry-overwrites"
+        "A retried blind put that finds no trace of the first try replaces whatever its new coordinator has seen."
+    RetryAnsweredWithoutResend "retry-answered-without-resend"
+        "A retry that finds its write on some replica is answered at once, as if the level were met."
+    DefiniteFailureAfterSpread "definite-failure-after-spread"
+        "A write that was sent to replicas and missed its level is reported as not applied."
+    // Disk, clock and memory of a node: acted on by the simulator's node and disk.
+    DotReusedAfterDiskLoss "dot-reused-after-disk-loss"
+        "A node that lost its disk comes back under its old name and gives out its dots from the start again (acted on by the simulator's node)."
+    UnsyncedWriteAcknowledged "unsynced-write-acknowledged"
+        "A write is acknowledged before it is durable (acted on by the simulator's node)."
+    UnsyncedStateShown "unsynced-state-shown"
+        "A read shows a state that its replica can still lose (acted on by the simulator's node)."
+    TruncatedLogAccepted "truncated-log-accepted"
+        "A node whose log lost synced entries starts as if the log were whole (acted on by the simulator's disk)."
+    FullDiskAcknowledged "full-disk-acknowledged"
+        "A replica whose disk is full acknowledges a write that it could not store (acted on by the simulator's disk)."
+    KeyEpochFromClock "key-epoch-from-clock"
+        "A fresh run of dots is numbered by the wall clock, which may step back (acted on by the simulator's node)."
+    FallbackRepeatsDots "fallback-repeats-dots"
+        "A fallback that forgot a key begins its run of dots for it again (acted on by the simulator's node)."
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text names no defect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no planted bug; the first of the catalogue is {}", Defect::ALL[0])]
+pub struct UnknownDefect {
+    /// What was written.
+    pub text: String,
+}
+
+impl FromStr for Defect {
+    type Err = UnknownDefect;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDefect> {
+        Self::ALL.iter().copied().find(|defect| defect.name() == text).ok_or_else(|| UnknownDefect { text: text.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The name is the variant's own, so that code, command line and catalogue speak of the same thing.
+    #[test]
+    fn a_name_is_its_variant_in_kebab_case() {
+        for defect in Defect::ALL {
+            let mut kebab = String::new();
+            for letter in format!("{defect:?}").chars() {
+                if letter.is_uppercase() && !kebab.is_empty() {
+                    kebab.push('-');
+                }
+                kebab.extend(letter.to_lowercase());
+            }
+            assert_eq!(defect.to_string(), kebab);
+            assert_eq!(kebab.parse(), Ok(*defect));
+        }
+        assert!("No-Synchronous-Repair".parse::<Defect>().is_err());
+    }
+
+    #[test]
+    fn every_summary_is_one_sentence_of_its_own() {
+        let summaries: BTreeSet<&str> = Defect::ALL.iter().map(|defect| defect.summary()).collect();
+        assert_eq!(summaries.len(), Defect::ALL.len());
+        assert!(summaries.iter().all(|summary| summary.ends_with('.') && summary.starts_with(char::is_uppercase)));
+    }
+}
