@@ -1,0 +1,87 @@
+//! Many runs, added up.
+//!
+//! **Promise.** A campaign says what it tried: operations by outcome, faults by kind, branches taken. A branch that was never taken, or
+//! a kind of fault that never took effect, was not tested, whatever the verdict.
+
+use std::collections::BTreeMap;
+
+use quorate_checker::history::Outcome;
+use quorate_protocol::notes::Mark;
+
+use crate::fault::FaultKind;
+use crate::run::Report;
+
+/// Runs from which on a campaign must have taken every branch and seen every fault.
+pub const ENOUGH_SEEDS: u64 = 2_000;
+
+/// What many runs did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Campaign {
+    /// Runs.
+    pub seeds: u64,
+    /// Operations by outcome.
+    pub operations: BTreeMap<Outcome, u64>,
+    /// Faults that took effect, by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Branches taken, by mark.
+    pub marks: BTreeMap<Mark, u64>,
+    /// Unsynced changes that crashes took.
+    pub lost_changes: u64,
+    /// Events.
+    pub events: u64,
+    /// Virtual time, in microseconds.
+    pub virtual_micros: u64,
+    /// Runs that broke a promise.
+    pub failed: u64,
+}
+
+impl Campaign {
+    /// Adds a run.
+    pub fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.failed += u64::from(!report.violations.is_empty());
+        self.lost_changes += report.lost_changes;
+        self.events += report.events;
+        self.virtual_micros += report.end.0;
+        add(&mut self.operations, &report.operations);
+        add(&mut self.faults, &report.faults);
+        add(&mut self.marks, &report.marks);
+    }
+
+    /// Adds another campaign.
+    pub fn merge(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.failed += other.failed;
+        self.lost_changes += other.lost_changes;
+        self.events += other.events;
+        self.virtual_micros += other.virtual_micros;
+        add(&mut self.operations, &other.operations);
+        add(&mut self.faults, &other.faults);
+        add(&mut self.marks, &other.marks);
+    }
+
+    /// Branches that no run took.
+    #[must_use]
+    pub fn missing_marks(&self) -> Vec<Mark> {
+        Mark::ALL.iter().copied().filter(|mark| !self.marks.contains_key(mark)).collect()
+    }
+
+    /// Kinds of fault that took effect in no run.
+    #[must_use]
+    pub fn missing_faults(&self) -> Vec<FaultKind> {
+        FaultKind::ALL.iter().copied().filter(|kind| !self.faults.contains_key(kind)).collect()
+    }
+
+    /// Operations of 1000 that succeeded.
+    #[must_use]
+    pub fn success_permille(&self) -> u64 {
+        let all: u64 = self.operations.values().sum();
+        self.operations.get(&Outcome::Ok).copied().unwrap_or(0) * 1000 / all.max(1)
+    }
+}
+
+fn add<K: Copy + Ord>(sum: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *sum.entry(*key).or_default() += count;
+    }
+}

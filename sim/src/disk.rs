@@ -1,0 +1,240 @@
+//! A node's disk: what is synced, what is only written, and what a crash leaves.
+//!
+//! **Promise.** Changes are synced in the order in which they were made, several at a time (group commit). A crash keeps every
+//! synced change and any prefix of the others: a torn last batch is a shorter prefix, which the log's checksums make it. Whoever
+//! waits for a change to be durable is told once, when it is.
+//!
+//! Two images are kept, one with the synced changes and one with all of them. Replies show the first, transitions start from the
+//! second.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use quorate_anti_entropy::{Hint, HintLoad};
+use quorate_protocol::{KeyEpoch, KeyRecord};
+use quorate_ring::NodeId;
+
+use crate::message::Key;
+use crate::random::Random;
+
+/// Numbers changes in the order in which they were made.
+pub(crate) type Lsn = u64;
+
+/// What a node keeps about itself and its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeRecord {
+    pub(crate) boot: u32,
+    pub(crate) nonce: u64,
+    /// Key epochs below it may have been given out.
+    pub(crate) epochs_reserved: u64,
+    pub(crate) epoch_floor: KeyEpoch,
+    pub(crate) clean: bool,
+    /// A majority of its peers has vouched for it: from then on it serves.
+    pub(crate) accepted: bool,
+    /// Highest boot and nonce of every peer.
+    pub(crate) known: BTreeMap<NodeId, (u64, u32)>,
+}
+
+/// All that a disk holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) node: NodeRecord,
+    pub(crate) records: BTreeMap<Key, KeyRecord>,
+    pub(crate) hints: BTreeMap<(NodeId, u64), Hint>,
+}
+
+/// One atomic change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Record(Key, KeyRecord),
+    Hint(NodeId, u64, Hint),
+    HintGone(NodeId, u64),
+    Node(NodeRecord),
+}
+
+impl Image {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Record(key, record) => {
+                self.records.insert(*key, record.clone());
+            }
+            Change::Hint(target, seq, hint) => {
+                self.hints.insert((*target, *seq), hint.clone());
+            }
+            Change::HintGone(target, seq) => {
+                self.hints.remove(&(*target, *seq));
+            }
+            Change::Node(node) => self.node = node.clone(),
+        }
+    }
+
+    /// How much is kept for a replica.
+    pub(crate) fn hint_load(&self, target: NodeId) -> HintLoad {
+        HintLoad { count: self.hints.range((target, 0)..=(target, u64::MAX)).count() as u64, bytes: 0 }
+    }
+}
+
+/// A disk, with `W` for whoever waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk<W> {
+    durable: Image,
+    current: Image,
+    unsynced: VecDeque<(Lsn, Change)>,
+    waiting: VecDeque<(Lsn, W)>,
+    /// All synced changes, for a log that loses its end.
+    log: Vec<Change>,
+    written: Lsn,
+    is_syncing: bool,
+    next_hint: u64,
+    pub(crate) is_full: bool,
+}
+
+impl<W> Disk<W> {
+    pub(crate) fn new(node: NodeRecord) -> Self {
+        let image = Image { node: node.clone(), ..Image::default() };
+        Self {
+            durable: image.clone(),
+            current: image,
+            unsynced: VecDeque::new(),
+            waiting: VecDeque::new(),
+            log: vec![Change::Node(node)],
+            written: 0,
+            is_syncing: false,
+            next_hint: 1,
+            is_full: false,
+        }
+    }
+
+    /// What no crash can take away.
+    pub(crate) fn durable(&self) -> &Image {
+        &self.durable
+    }
+
+    /// What was written last.
+    pub(crate) fn current(&self) -> &Image {
+        &self.current
+    }
+
+    /// The number of the next hint.
+    pub(crate) fn number_hint(&mut self) -> u64 {
+        self.next_hint += 1;
+        self.next_hint
+    }
+
+    /// Makes a change; `waiter` is handed back when it is durable. Returns true if a sync must be scheduled.
+    pub(crate) fn write(&mut self, change: Change, waiter: Option<W>) -> bool {
+        self.written += 1;
+        self.current.apply(&change);
+        self.unsynced.push_back((self.written, change));
+        self.waiting.extend(waiter.map(|waiter| (self.written, waiter)));
+        !std::mem::replace(&mut self.is_syncing, true)
+    }
+
+    /// Hands a waiter back when everything written so far is durable, at once (`Err`) if it is.
+    pub(crate) fn after_all(&mut self, waiter: W) -> Result<(), W> {
+        if self.unsynced.is_empty() {
+            return Err(waiter);
+        }
+        self.waiting.push_back((self.written, waiter));
+        Ok(())
+    }
+
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// The last change made, which a sync that begins now makes durable.
+    pub(crate) fn written(&self) -> Lsn {
+        self.written
+    }
+
+    /// Changes up to `upto` have become durable. Returns whom to tell, and whether there is more to sync.
+    pub(crate) fn synced(&mut self, upto: Lsn) -> (Vec<W>, bool) {
+        let changes = self.unsynced.partition_point(|(lsn, _)| *lsn <= upto);
+        for (_, change) in self.unsynced.drain(..changes) {
+            self.durable.apply(&change);
+            self.log.push(change);
+        }
+        let waiters = self.waiting.partition_point(|(lsn, _)| *lsn <= upto);
+        let told = self.waiting.drain(..waiters).map(|(_, waiter)| waiter).collect();
+        self.is_syncing = !self.unsynced.is_empty();
+        (told, self.is_syncing)
+    }
+
+    /// Makes a change and everything before it durable at once, as a start or stop does.
+    pub(crate) fn write_synced(&mut self, change: Change) -> Vec<W> {
+        self.write(change, None);
+        let upto = self.written;
+        self.synced(upto).0
+    }
+
+    /// The process died. Keeps a prefix of what was not synced; returns how many changes were lost.
+    pub(crate) fn crash(&mut self, random: &mut Random) -> usize {
+        let kept = random.index(self.unsynced.len() + 1);
+        let lost = self.unsynced.len() - kept;
+        for (_, change) in self.unsynced.drain(..kept).collect::<Vec<_>>() {
+            self.durable.apply(&change);
+            self.log.push(change);
+        }
+        self.forget_unsynced();
+        lost
+    }
+
+    /// A log whose end is missing is taken for the whole of it: what a store that trusts a damaged log does.
+    pub(crate) fn truncate(&mut self, random: &mut Random) {
+        let kept = 1 + random.index(self.log.len());
+        self.log.truncate(kept);
+        let node = self.durable.node.clone();
+        self.durable = Image::default();
+        for change in &self.log {
+            self.durable.apply(change);
+        }
+        // The node record lies in a file of its own.
+        self.durable.node = node;
+        self.forget_unsynced();
+    }
+
+    fn forget_unsynced(&mut self) {
+        self.unsynced.clear();
+        self.waiting.clear();
+        self.is_syncing = false;
+        self.current = self.durable.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> Disk<u32> {
+        Disk::new(NodeRecord { nonce: 1, ..NodeRecord::default() })
+    }
+
+    #[test]
+    fn a_crash_keeps_what_is_synced_and_a_prefix_of_the_rest() {
+        let mut random = Random::of(1, "crash");
+        for _ in 0..50 {
+            let mut disk = disk();
+            assert!(disk.write(Change::Record(Key(0), KeyRecord::default()), Some(0)));
+            assert_eq!(disk.synced(1), (vec![0], false));
+            for key in 1..5 {
+                disk.write(Change::Record(Key(key), KeyRecord::default()), Some(u32::from(key)));
+            }
+            let lost = disk.crash(&mut random);
+            let kept: Vec<u8> = disk.durable().records.keys().map(|key| key.0).collect();
+            assert_eq!(kept, (0..5 - u8::try_from(lost).expect("at most 4")).collect::<Vec<u8>>());
+            assert_eq!(disk.current(), disk.durable());
+        }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_after_the_sync_that_covers_its_change() {
+        let mut disk = disk();
+        assert!(disk.write(Change::HintGone(NodeId(1), 1), Some(1)), "a sync is to be scheduled");
+        let first = disk.written();
+        assert!(!disk.write(Change::HintGone(NodeId(1), 2), Some(2)), "one is under way");
+        assert_eq!(disk.synced(first), (vec![1], true));
+        assert_eq!(disk.after_all(3), Ok(()));
+        assert_eq!(disk.synced(disk.written()), (vec![2, 3], false));
+        assert_eq!(disk.after_all(4), Err(4));
+    }
+}

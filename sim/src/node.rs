@@ -1,0 +1,390 @@
+//! One simulated node: the driver of the cores under virtual time, network and disk.
+//!
+//! **Promise.** Everything that decides is the code that a real node runs: the read and write machines, the replica's transitions,
+//! the handoff. This driver does what the real one does between them, and no more: it loads, applies, persists and only then lets a
+//! reply out, and it feeds machines what comes back.
+//!
+//! **Rules.**
+//! - *Upon start*: count the boot, reserve key epochs, synced, before anything is sent.
+//! - *Upon a message of a node under another nonce or a lower boot than remembered*: refuse it; whoever is refused so serves nobody
+//!   any more.
+//! - *Upon a peer's silence, or a broken connection*: tell every machine that waits for it.
+
+mod coordinator;
+mod handoff;
+mod replica;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_anti_entropy::{Handoff, HandoffInput};
+use quorate_protocol::hlc::{Hlc, HybridClock};
+use quorate_protocol::machine::{Input, Timer};
+use quorate_protocol::notes::{Mark, Notes};
+use quorate_protocol::record::{PartitionRecord, Role};
+use quorate_protocol::{Body, Context, Defect, Dot, KeyEpoch, KeyRecord, OpId, Tick};
+use quorate_ring::{NodeId, PreferenceList, RingEpoch};
+
+use self::coordinator::{Forwarded, Operation};
+use crate::disk::{Change, Disk, Lsn, NodeRecord};
+use crate::message::{Address, Identity, Key, Message, Payload, Ticket};
+use crate::options::Options;
+use crate::random::Random;
+
+/// How often nodes tell each other that they live, in microseconds.
+pub(crate) const BEAT_MICROS: u64 = 500_000;
+
+/// Silence after which a peer counts as unreachable, in microseconds.
+const SILENT_MICROS: u64 = 1_600_000;
+
+/// Key epochs reserved in one synced write.
+const EPOCH_BLOCK: u64 = 64;
+
+/// The wall clock of all nodes when a run begins, in milliseconds since 1970.
+pub(crate) const WALL_BEGIN_MS: u64 = 1_700_000_000_000;
+
+/// The ring epoch of the cluster; a node that lags acts under the one before.
+pub(crate) const EPOCH: RingEpoch = RingEpoch(2);
+
+/// What a node wants from the world.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Send(Message),
+    Alarm(Tick, Alarm),
+    /// A write got its dot.
+    Minted(MintRecord),
+    Mark(Mark),
+}
+
+/// What a node wants to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    Operation { number: u64, timer: Timer },
+    Beat,
+    Synced(Lsn),
+    Handoff(NodeId),
+    HintSilent { target: NodeId, seq: u64 },
+}
+
+/// A dot that was given out, for the history.
+#[derive(Clone, Debug)]
+pub(crate) struct MintRecord {
+    pub(crate) key: Key,
+    pub(crate) dot: Dot,
+    pub(crate) op: Option<OpId>,
+    pub(crate) body: Body,
+    /// What the write replaces.
+    pub(crate) covers: Context,
+}
+
+/// What a node acts with at one moment.
+pub(crate) struct Env<'a> {
+    pub(crate) now: Tick,
+    pub(crate) random: &'a mut Random,
+    pub(crate) options: &'a Options,
+    /// Home replicas by key.
+    pub(crate) homes: &'a [PreferenceList],
+    pub(crate) actions: &'a mut Vec<Action>,
+}
+
+/// Who waits for the disk.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiter {
+    Reply { to: Address, payload: Payload },
+    Input { number: u64, input: Input },
+    Hint { number: u64, target: NodeId },
+}
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    Paused,
+    Dead,
+    /// Its log is damaged: it refuses to start.
+    Damaged,
+}
+
+/// A node: its disk, and its process if one runs.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) state: State,
+    pub(crate) disk: Disk<Waiter>,
+    pub(crate) skew_ms: i64,
+    pub(crate) lags: bool,
+    pub(crate) is_overloaded: bool,
+    /// Its disk was lost or damaged: what it alone held is gone.
+    pub(crate) has_lost: bool,
+    process: Process,
+}
+
+/// What dies with a process.
+#[derive(Debug, Default)]
+struct Process {
+    clock: HybridClock,
+    next_epoch: u64,
+    next_number: u64,
+    operations: BTreeMap<u64, Operation>,
+    forwarded: BTreeMap<u64, Forwarded>,
+    peers: BTreeMap<NodeId, Peer>,
+    handoffs: BTreeMap<NodeId, Handoff>,
+    fallback: Vec<(Key, KeyRecord)>,
+    quarantined: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    heard: Tick,
+    /// It was heard lately, and says that it has heard this node.
+    up: bool,
+}
+
+impl Node {
+    /// A node whose disk was just made, `accepted` as after the first start of a cluster, when all have met.
+    pub(crate) fn new(id: NodeId, nonce: u64, known: BTreeMap<NodeId, (u64, u32)>, accepted: bool) -> Self {
+        let record =
+            NodeRecord { nonce, clean: true, epochs_reserved: 1, epoch_floor: KeyEpoch(1), known, accepted, ..NodeRecord::default() };
+        Self {
+            id,
+            state: State::Dead,
+            disk: Disk::new(record),
+            skew_ms: 0,
+            lags: false,
+            is_overloaded: false,
+            has_lost: false,
+            process: Process::default(),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        let record = &self.disk.durable().node;
+        Identity { node: self.id, boot: record.boot, nonce: record.nonce }
+    }
+
+    /// Whether it serves nobody: its peers refuse it, or it is new and they have not vouched for it.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.process.quarantined || !self.disk.durable().node.accepted
+    }
+
+    /// Starts the process.
+    pub(crate) fn start(&mut self, env: &mut Env<'_>) {
+        let last = self.disk.durable().node.clone();
+        let floor = if last.clean { last.epoch_floor } else { KeyEpoch(last.epochs_reserved) };
+        let record = NodeRecord {
+            boot: last.boot + 1,
+            clean: false,
+            epoch_floor: floor,
+            epochs_reserved: last.epochs_reserved + EPOCH_BLOCK,
+            ..last.clone()
+        };
+        self.disk.write_synced(Change::Node(record));
+        let peer = Peer { heard: env.now, up: false };
+        let peers = (1..=env.options.nodes).map(|number| NodeId(u64::from(number))).filter(|node| *node != self.id);
+        let peers: BTreeMap<NodeId, Peer> = peers.map(|node| (node, peer)).collect();
+        self.process = Process {
+            clock: HybridClock::resume(Hlc::at_ms(self.wall_ms(env.now))),
+            next_epoch: last.epochs_reserved,
+            handoffs: peers.keys().map(|node| (*node, handoff::fresh(env.options))).collect(),
+            peers,
+            ..Process::default()
+        };
+        self.state = State::Running;
+        self.beat(env);
+    }
+
+    /// Stops the process in an orderly way: everything is synced, and that is written down.
+    pub(crate) fn stop(&mut self, _: &mut Env<'_>) {
+        let epochs_reserved = self.process.next_epoch;
+        let record = NodeRecord { clean: true, epochs_reserved, ..self.disk.current().node.clone() };
+        self.disk.write_synced(Change::Node(record));
+        self.state = State::Dead;
+        self.process = Process::default();
+    }
+
+    /// Kills the process. Returns how many unsynced changes were lost.
+    pub(crate) fn crash(&mut self, random: &mut Random) -> usize {
+        self.state = State::Dead;
+        self.process = Process::default();
+        self.disk.crash(random)
+    }
+
+    /// The wall clock of this node.
+    pub(crate) fn wall_ms(&self, now: Tick) -> u64 {
+        (WALL_BEGIN_MS + now.0 / 1_000).saturating_add_signed(self.skew_ms)
+    }
+
+    fn epoch(&self) -> RingEpoch {
+        if self.lags { RingEpoch(EPOCH.0 - 1) } else { EPOCH }
+    }
+
+    fn partition(&self, env: &Env<'_>, key: Key) -> PartitionRecord {
+        let role = if env.homes[usize::from(key.0)].contains(self.id) { Role::Home } else { Role::Stranger };
+        PartitionRecord { epoch: self.epoch(), role }
+    }
+
+    fn send(&self, env: &mut Env<'_>, to: Address, payload: Payload) {
+        let message = Message { from: Address::Node(self.id), to, identity: Some(self.identity()), payload };
+        env.actions.push(Action::Send(message));
+    }
+
+    /// A message has arrived.
+    pub(crate) fn receive(&mut self, env: &mut Env<'_>, message: Message) {
+        if let (Address::Node(from), Some(identity)) = (message.from, message.identity) {
+            if !matches!(message.payload, Payload::Broken | Payload::NotYou { .. }) && !self.vouches(env, identity) {
+                return self.send(env, message.from, Payload::NotYou { yours: identity });
+            }
+            self.heard(env, from, &message.payload);
+        }
+        match message.payload {
+            Payload::Call { call, request } => self.call(env, call, request, matches!(message.from, Address::Node(_))),
+            Payload::Answer { call, answer } => self.forward_answered(env, call, Some(answer)),
+            Payload::NobodyThere { call } | Payload::CallLost { call } => self.forward_answered(env, call, None),
+            Payload::Replica { ticket, key, deadline, request } => self.replica(env, message.from, ticket, key, deadline, &request),
+            Payload::Reply { ticket, reply } => {
+                let Address::Node(from) = message.from else { return };
+                match ticket {
+                    Ticket::Operation { boot, number } if boot == self.identity().boot => {
+                        self.answered(env, number, Input::Reply { from, reply });
+                    }
+                    Ticket::Hint { boot, seq } if boot == self.identity().boot => self.hint_answered(env, from, seq, Some(&reply)),
+                    Ticket::Operation { .. } | Ticket::Hint { .. } => {}
+                }
+            }
+            Payload::NotYou { yours } => self.process.quarantined |= yours == self.identity(),
+            Payload::Broken | Payload::Beat { .. } => {}
+        }
+    }
+
+    /// Whether the sender is the node that is remembered under its name. Remembers a higher boot.
+    fn vouches(&mut self, env: &mut Env<'_>, identity: Identity) -> bool {
+        let record = &self.disk.current().node;
+        match record.known.get(&identity.node) {
+            Some((nonce, _)) if *nonce != identity.nonce => {
+                // A node that does not remember its peers takes an empty one for the one that lost its disk.
+                env.options.has(Defect::DotReusedAfterDiskLoss)
+            }
+            Some((_, boot)) if identity.boot < *boot => false,
+            Some((_, boot)) if identity.boot == *boot => true,
+            Some(_) | None => {
+                let mut record = record.clone();
+                record.known.insert(identity.node, (identity.nonce, identity.boot));
+                let told = self.disk.write_synced(Change::Node(record));
+                self.settle(env, told);
+                true
+            }
+        }
+    }
+
+    fn heard(&mut self, env: &mut Env<'_>, from: NodeId, payload: &Payload) {
+        let Some(peer) = self.process.peers.get_mut(&from) else { return };
+        let was_up = peer.up;
+        match payload {
+            Payload::Broken => peer.up = false,
+            Payload::Beat { hears_you } => *peer = Peer { heard: env.now, up: *hears_you },
+            // Whoever answers has heard this node.
+            Payload::Reply { .. } | Payload::Answer { .. } => *peer = Peer { heard: env.now, up: true },
+            Payload::Call { .. }
+            | Payload::NobodyThere { .. }
+            | Payload::CallLost { .. }
+            | Payload::Replica { .. }
+            | Payload::NotYou { .. } => peer.heard = env.now,
+        }
+        let is_up = peer.up;
+        if was_up != is_up || *payload == Payload::Broken {
+            self.peer_changed(env, from, is_up);
+        }
+    }
+
+    fn peer_changed(&mut self, env: &mut Env<'_>, peer: NodeId, is_up: bool) {
+        self.hand_off(env, peer, if is_up { HandoffInput::PeerUp } else { HandoffInput::PeerDown });
+        if is_up {
+            return;
+        }
+        let waiting: Vec<u64> = self.process.operations.iter().filter(|(_, op)| op.waits_for(peer)).map(|(number, _)| *number).collect();
+        for number in waiting {
+            self.answered(env, number, Input::PeerDown(peer));
+        }
+        let forwarded: Vec<u64> = self.process.forwarded.iter().filter(|(_, call)| call.to == peer).map(|(number, _)| *number).collect();
+        for number in forwarded {
+            self.forward_ended(env, number, None);
+        }
+    }
+
+    /// Something that this node wanted to be woken for.
+    pub(crate) fn wake(&mut self, env: &mut Env<'_>, alarm: Alarm) {
+        match alarm {
+            Alarm::Operation { number, timer } => self.feed(env, number, Input::Timer(timer)),
+            Alarm::Beat => self.beat(env),
+            Alarm::Synced(lsn) => {
+                let (told, more) = self.disk.synced(lsn);
+                if more {
+                    self.schedule_sync(env);
+                }
+                self.settle(env, told);
+            }
+            Alarm::Handoff(peer) => self.hand_off(env, peer, HandoffInput::Timer),
+            Alarm::HintSilent { target, seq } => self.hint_answered(env, target, seq, None),
+        }
+    }
+
+    fn beat(&mut self, env: &mut Env<'_>) {
+        let silent = |peer: &Peer| env.now.since(peer.heard) > SILENT_MICROS;
+        let gone: Vec<NodeId> = self.process.peers.iter().filter(|(_, peer)| peer.up && silent(peer)).map(|(node, _)| *node).collect();
+        let beats: Vec<(NodeId, bool)> = self.process.peers.iter().map(|(node, peer)| (*node, !silent(peer))).collect();
+        for node in gone {
+            if let Some(peer) = self.process.peers.get_mut(&node) {
+                peer.up = false;
+            }
+            self.peer_changed(env, node, false);
+        }
+        for (node, hears_you) in beats {
+            self.send(env, Address::Node(node), Payload::Beat { hears_you });
+        }
+        let jitter = env.random.below(BEAT_MICROS / 10);
+        env.actions.push(Action::Alarm(env.now.after(BEAT_MICROS + jitter), Alarm::Beat));
+    }
+
+    fn schedule_sync(&self, env: &mut Env<'_>) {
+        let took = env.random.between(env.options.node.sync_micros_max / 10, env.options.node.sync_micros_max);
+        env.actions.push(Action::Alarm(env.now.after(took), Alarm::Synced(self.disk.written())));
+    }
+
+    /// Writes a change; the waiter is told when it is durable.
+    fn write(&mut self, env: &mut Env<'_>, change: Change, waiter: Option<Waiter>) {
+        if self.disk.write(change, waiter) {
+            self.schedule_sync(env);
+        }
+    }
+
+    /// Tells those who waited for the disk.
+    fn settle(&mut self, env: &mut Env<'_>, told: Vec<Waiter>) {
+        for waiter in told {
+            match waiter {
+                Waiter::Reply { to, payload } => self.send(env, to, payload),
+                Waiter::Input { number, input } => self.answered(env, number, input),
+                Waiter::Hint { number, target } => {
+                    self.feed(env, number, Input::HintKept(target));
+                    self.hand_off(env, target, HandoffInput::Kept);
+                }
+            }
+        }
+    }
+
+    /// Whether it works on an operation, or something it wrote is not yet synced.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.disk.has_unsynced() || !self.process.operations.is_empty() || !self.process.forwarded.is_empty()
+    }
+
+    fn is_up(&self, node: NodeId) -> bool {
+        node == self.id || self.process.peers.get(&node).is_some_and(|peer| peer.up)
+    }
+
+    /// The home replicas that cannot be reached.
+    fn down(&self, homes: &PreferenceList) -> BTreeSet<NodeId> {
+        homes.iter().filter(|node| !self.is_up(*node)).collect()
+    }
+}
+
+fn mark(env: &mut Env<'_>, mut notes: Notes) {
+    env.actions.extend(notes.take().into_iter().map(Action::Mark));
+}

@@ -1,0 +1,157 @@
+//! The node's own replica: requests of other nodes, and dots for its own writes.
+
+use quorate_protocol::machine::{Input, MintRefusal};
+use quorate_protocol::notes::Notes;
+use quorate_protocol::record::{KeyRecord, Role};
+use quorate_protocol::replica::{Mint, Minted, Refusal, ReplicaReply, ReplicaRequest, apply, mint, needs_fresh_epoch};
+use quorate_protocol::{Defect, KeyEpoch, Tick};
+
+use super::{Action, EPOCH_BLOCK, Env, MintRecord, Node, Waiter, mark};
+use crate::disk::{Change, NodeRecord};
+use crate::message::{Address, Key, Payload, Ticket};
+
+/// A reply, and whether it may leave before what was written so far is durable.
+type Served = (ReplicaReply, bool);
+
+impl Node {
+    /// A request of another node.
+    pub(super) fn replica(&mut self, env: &mut Env<'_>, to: Address, ticket: Ticket, key: Key, deadline: Tick, request: &ReplicaRequest) {
+        let refused = |refusal| Payload::Reply { ticket, reply: ReplicaReply::Refused(refusal) };
+        if self.is_overloaded {
+            return self.send(env, to, refused(Refusal::Overloaded));
+        }
+        if deadline < env.now {
+            return self.send(env, to, refused(Refusal::Expired));
+        }
+        let (reply, at_once) = self.serve(env, key, request);
+        let payload = Payload::Reply { ticket, reply };
+        if at_once { self.send(env, to, payload) } else { self.when_durable(env, Waiter::Reply { to, payload }) }
+    }
+
+    /// A request of this node's own coordinator: the answer, unless it has to become durable first.
+    pub(super) fn replica_here(&mut self, env: &mut Env<'_>, number: u64, key: Key, request: &ReplicaRequest) -> Option<Input> {
+        let (reply, at_once) = self.serve(env, key, request);
+        let input = Input::Reply { from: self.id, reply };
+        if at_once {
+            return Some(input);
+        }
+        self.when_durable(env, Waiter::Input { number, input });
+        None
+    }
+
+    /// Tells the waiter when all that was written so far is durable, which may be now.
+    fn when_durable(&mut self, env: &mut Env<'_>, waiter: Waiter) {
+        if let Err(waiter) = self.disk.after_all(waiter) {
+            self.settle(env, vec![waiter]);
+        }
+    }
+
+    fn serve(&mut self, env: &mut Env<'_>, key: Key, request: &ReplicaRequest) -> Served {
+        if self.is_quarantined() {
+            return (ReplicaReply::Refused(Refusal::Quarantined), true);
+        }
+        let mut notes = Notes::default();
+        let served = match request {
+            ReplicaRequest::Read { .. } => {
+                let shows_unsynced = env.options.has(Defect::UnsyncedStateShown);
+                let image = if shows_unsynced { self.disk.current() } else { self.disk.durable() };
+                let mut record = image.records.get(&key).cloned().unwrap_or_default();
+                (apply(&mut record, &self.partition(env, key), request, env.options.core, &mut notes), true)
+            }
+            ReplicaRequest::Replicate { .. } if self.disk.is_full => {
+                let acknowledges = env.options.has(Defect::FullDiskAcknowledged);
+                (if acknowledges { ReplicaReply::Stored } else { ReplicaReply::Refused(Refusal::DiskFull) }, true)
+            }
+            ReplicaRequest::Replicate { delta, .. } => {
+                let wall = self.wall_ms(env.now);
+                for (_, version) in delta.live() {
+                    // A stamp too far ahead is not followed.
+                    let _ = self.process.clock.observe(version.hlc, wall);
+                }
+                let before = self.disk.current().records.get(&key).cloned().unwrap_or_default();
+                let mut record = before.clone();
+                let reply = apply(&mut record, &self.partition(env, key), request, env.options.core, &mut notes);
+                if record != before {
+                    self.write(env, Change::Record(key, record), None);
+                }
+                let at_once = reply != ReplicaReply::Stored || env.options.has(Defect::UnsyncedWriteAcknowledged);
+                (reply, at_once)
+            }
+        };
+        mark(env, notes);
+        served
+    }
+
+    /// Gives a write its dot. As a home replica, `Stored` from this node follows when it is durable.
+    pub(super) fn mint(&mut self, env: &mut Env<'_>, number: u64, key: Key, write: &Mint, role: Role) -> Result<Minted, MintRefusal> {
+        let minted = match role {
+            Role::Stranger => self.mint_as_fallback(env, key, write)?,
+            Role::Home => self.mint_at_home(env, number, key, write)?,
+        };
+        let covers = minted.delta.context().clone();
+        env.actions.push(Action::Minted(MintRecord { key, dot: minted.dot, op: write.op, body: write.body.clone(), covers }));
+        Ok(minted)
+    }
+
+    fn mint_at_home(&mut self, env: &mut Env<'_>, number: u64, key: Key, write: &Mint) -> Result<Minted, MintRefusal> {
+        let drops_silently = self.disk.is_full && env.options.has(Defect::FullDiskAcknowledged);
+        if self.disk.is_full && !drops_silently {
+            return Err(MintRefusal::Store(Refusal::DiskFull));
+        }
+        let mut record = self.disk.current().records.get(&key).cloned().unwrap_or_default();
+        let minted = self.give_dot(env, &mut record, write)?;
+        let input = Input::Reply { from: self.id, reply: ReplicaReply::Stored };
+        if !drops_silently {
+            self.write(env, Change::Record(key, record), None);
+        }
+        if drops_silently || env.options.has(Defect::UnsyncedWriteAcknowledged) {
+            self.soon(number, input);
+        } else {
+            self.when_durable(env, Waiter::Input { number, input });
+        }
+        Ok(minted)
+    }
+
+    fn give_dot(&mut self, env: &mut Env<'_>, record: &mut KeyRecord, write: &Mint) -> Result<Minted, MintRefusal> {
+        let core = env.options.core;
+        let floor = self.disk.durable().node.epoch_floor;
+        let fresh = if needs_fresh_epoch(record, floor, core) { Some(self.fresh_epoch(env)) } else { None };
+        let mut notes = Notes::default();
+        let minted = mint(record, self.id, fresh, write, core, &mut notes);
+        mark(env, notes);
+        minted
+    }
+
+    /// Draws a key epoch that was never used, reserving a further block when this one is used up.
+    fn fresh_epoch(&mut self, env: &mut Env<'_>) -> KeyEpoch {
+        if env.options.has(Defect::KeyEpochFromClock) {
+            return KeyEpoch(self.wall_ms(env.now) / 1_000);
+        }
+        let epoch = self.process.next_epoch;
+        self.process.next_epoch += 1;
+        let record = self.disk.current().node.clone();
+        if self.process.next_epoch >= record.epochs_reserved {
+            let epochs_reserved = record.epochs_reserved + EPOCH_BLOCK;
+            let told = self.disk.write_synced(Change::Node(NodeRecord { epochs_reserved, ..record }));
+            self.settle(env, told);
+        }
+        KeyEpoch(epoch)
+    }
+
+    /// A fallback keeps no record but, for a few keys, the dots it gave out.
+    fn mint_as_fallback(&mut self, env: &mut Env<'_>, key: Key, write: &Mint) -> Result<Minted, MintRefusal> {
+        if env.options.has(Defect::FallbackRepeatsDots) {
+            return mint(&mut KeyRecord::default(), self.id, Some(KeyEpoch(1)), write, env.options.core, &mut Notes::default());
+        }
+        let known = self.process.fallback.iter().position(|(known, _)| *known == key);
+        let mut record = known.map(|position| self.process.fallback.remove(position).1).unwrap_or_default();
+        let minted = self.give_dot(env, &mut record, write);
+        if record != KeyRecord::default() {
+            record.eventual = record.eventual.outline();
+            self.process.fallback.push((key, record));
+            let excess = self.process.fallback.len().saturating_sub(env.options.node.fallback_keys_max);
+            self.process.fallback.drain(..excess);
+        }
+        minted
+    }
+}

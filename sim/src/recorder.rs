@@ -1,0 +1,188 @@
+//! The history of a run, as its clients see it, with the little more that only a simulator knows: what each write covered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use quorate_checker::dots::Sighting;
+use quorate_checker::history::{Action, Detail, FinalState, FinalVersion, History, KeyId, Operation, Outcome, Seen, ValueId, WordId};
+use quorate_protocol::{Attempt, Body, Dot, Level, OpId, Siblings, Tick};
+
+use crate::message::Key;
+use crate::node::MintRecord;
+
+/// Index of an operation in the history.
+pub(crate) type Index = usize;
+
+/// A dot that was given out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) dot: Dot,
+    /// What it stands for; `None` is a tombstone.
+    value: Option<ValueId>,
+    /// The operation it was given to.
+    pub(crate) index: Option<Index>,
+}
+
+/// Records operations and dots.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    pub(crate) history: History,
+    by_op: BTreeMap<OpId, Index>,
+    /// Every dot given out, by key.
+    pub(crate) dots: BTreeMap<Key, Vec<Given>>,
+    levels: BTreeMap<(Level, bool), WordId>,
+    /// What clients had been shown whose contexts writes were made with, by write.
+    pub(crate) shown: BTreeMap<Index, Vec<ValueId>>,
+    /// Operations whose every copy went with a lost disk.
+    pub(crate) lost: BTreeSet<Index>,
+}
+
+/// What an operation is, when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun<'a> {
+    pub(crate) client: u8,
+    pub(crate) key: Key,
+    pub(crate) level: Level,
+    pub(crate) session: bool,
+    /// The operation's name and what it writes, unless it reads.
+    pub(crate) write: Option<(OpId, &'a Body)>,
+    /// For a write with a context: the values that the answer had shown which it came with.
+    pub(crate) shown: Option<&'a [Bytes]>,
+}
+
+impl Recorder {
+    pub(crate) fn key(&mut self, key: Key) -> KeyId {
+        self.history.names.key(&key.to_string())
+    }
+
+    fn value(&mut self, value: &Bytes) -> ValueId {
+        let text = std::str::from_utf8(value).expect("clients write text");
+        self.history.names.value(text)
+    }
+
+    fn level(&mut self, level: Level, session: bool) -> WordId {
+        if let Some(word) = self.levels.get(&(level, session)) {
+            return *word;
+        }
+        let word = self.history.names.word(&format!("{level}{}", if session { "+session" } else { "" }));
+        self.levels.insert((level, session), word);
+        word
+    }
+
+    /// An operation is called. Until it ends, its outcome is unknown.
+    pub(crate) fn begin(&mut self, now: Tick, begun: Begun<'_>) -> Index {
+        let index = self.history.operations.len();
+        let key = self.key(begun.key);
+        let level = self.level(begun.level, begun.session);
+        let action = match begun.write {
+            None => Action::Read { seen: None },
+            Some((_, Body::Tombstone)) => Action::Delete,
+            Some((_, Body::Value(value))) => Action::Write { value: self.value(value) },
+        };
+        let detail = begun.write.map(|(op, _)| {
+            self.by_op.insert(op, index);
+            let op_id = Some(self.history.names.word(&op.to_string()));
+            Box::new(Detail { op_id, covers: Some(Box::default()), ..Detail::default() })
+        });
+        if let Some(shown) = begun.shown {
+            let mut shown: Vec<ValueId> = shown.iter().map(|value| self.value(value)).collect();
+            shown.sort_unstable();
+            self.shown.insert(index, shown);
+        }
+        self.history.operations.push(Operation {
+            process: u64::from(begun.client),
+            key,
+            action,
+            call: nanos(now),
+            end: None,
+            outcome: Outcome::Unknown,
+            level: Some(level),
+            detail,
+        });
+        index
+    }
+
+    /// An operation was sent once more as a retry.
+    pub(crate) fn retried(&mut self, index: Index, attempt: Attempt) {
+        if let Some(detail) = &mut self.history.operations[index].detail {
+            detail.attempts = detail.attempts.max(attempt.0);
+        }
+    }
+
+    /// An operation ended; `siblings` is what it read.
+    pub(crate) fn end(&mut self, now: Tick, index: Index, outcome: Outcome, siblings: Option<&Siblings>) {
+        let seen = siblings.map(|siblings| self.seen(siblings));
+        let operation = &mut self.history.operations[index];
+        operation.outcome = outcome;
+        operation.end = (outcome != Outcome::Unknown).then(|| nanos(now));
+        if let Action::Read { seen: read } = &mut operation.action {
+            *read = seen;
+        }
+    }
+
+    fn seen(&mut self, siblings: &Siblings) -> Seen {
+        let mut values: Vec<ValueId> =
+            siblings.visible().iter().filter_map(|(_, version)| version.value()).map(|value| self.value(value)).collect();
+        values.sort_unstable();
+        values.dedup();
+        match values.as_slice() {
+            [] => Seen::Absent,
+            [one] => Seen::One(*one),
+            _ => Seen::Many(values.into()),
+        }
+    }
+
+    /// A write got a dot: what its context covers, it replaces.
+    pub(crate) fn minted(&mut self, minted: &MintRecord) {
+        let value = match &minted.body {
+            Body::Tombstone => None,
+            Body::Value(value) => Some(self.value(value)),
+        };
+        let index = minted.op.and_then(|op| self.by_op.get(&op).copied());
+        let dots = self.dots.entry(minted.key).or_default();
+        let replaced = dots.iter().filter(|given| given.dot != minted.dot && minted.covers.covers(given.dot));
+        let covered: Vec<ValueId> = replaced.filter_map(|given| given.value).collect();
+        dots.push(Given { dot: minted.dot, value, index });
+        let detail = index.and_then(|index| self.history.operations[index].detail.as_mut());
+        if let Some(covers) = detail.and_then(|detail| detail.covers.as_mut()) {
+            let mut all = std::mem::take(covers).into_vec();
+            all.extend(covered);
+            all.sort_unstable();
+            all.dedup();
+            // A write that found its own first try covers nothing by it.
+            all.retain(|covered| Some(*covered) != value);
+            *covers = all.into();
+        }
+    }
+
+    /// Every dot that was given out, with what it stands for.
+    pub(crate) fn sightings(&mut self) -> Vec<Sighting> {
+        let mut sightings = Vec::new();
+        for (key, dots) in &self.dots {
+            let key = self.history.names.key(&key.to_string());
+            for given in dots {
+                let dot = self.history.names.word(&given.dot.to_string());
+                sightings.push(Sighting { key, dot, value: given.value });
+            }
+        }
+        sightings
+    }
+
+    /// What a replica holds at the end.
+    pub(crate) fn hold(&mut self, replica: &str, key: Key, siblings: &Siblings) {
+        let versions = siblings
+            .live()
+            .map(|(dot, version)| {
+                let value = version.value().map(|value| self.value(value));
+                FinalVersion { dot: self.history.names.word(&dot.to_string()), value }
+            })
+            .collect();
+        let digest = self.history.names.word(&format!("{}", siblings.context()));
+        let state = FinalState { replica: self.history.names.word(replica), key: self.key(key), versions, digest: Some(digest) };
+        self.history.finals.push(state);
+    }
+}
+
+fn nanos(now: Tick) -> u64 {
+    now.0 * 1_000
+}

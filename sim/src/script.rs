@@ -1,0 +1,391 @@
+//! Stories told step by step: a small cluster that does what a script says, and nothing else.
+//!
+//! **Promise.** Nothing is left to chance: a message takes a millisecond, a sync two, nobody draws anything. The same script gives the
+//! same trace, and goes on doing so while options of random runs change.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `cluster nodes=3 replicas=3` | comes first; `session=c1` lets a client keep a session, `bug=NAME` plants a defect |
+//! | `put c1 k1 v1 level=quorum via=n1,n2` | lets a client write, at these coordinators first to last, and waits for its end |
+//! | `delete c1 k1 ..`, `get c1 k1 ..` | the same for the other operations |
+//! | `begin put ..`, `finish c1` | begins without waiting; waits for the end of what was begun |
+//! | `run 500ms`, `settle` | lets time pass; lets everything end that is under way |
+//! | `hold n1 -> n2`, `deliver n1 -> n2` | keeps what is sent from one to the other; sends it on |
+//! | `cut n1 -> n2`, `partition n1 \| n2 n3`, `heal` | loses what is sent between them; ends all of that |
+//! | `crash n1`, `crash n1 on-write`, `stop n1`, `restart n1` | kills a process, now or right after its next write; stops it; starts it |
+//! | `pause n1`, `resume n1` | lets a process stand still, and go on |
+//! | `fill n1`, `free n1`, `lose-disk n1` | its disk takes no more; takes writes again; is replaced by an empty one |
+//! | `fall-behind n1`, `catch-up n1` | it acts under the ring epoch before the current one; under the current one |
+//! | `show k1` | what every home replica holds durably, and the hints kept |
+//! | `judge`, `judge at-rest` | what the checkers say of the history so far; with `at-rest`, also of what replicas hold |
+//!
+//! A write is blind unless `context` (what its client read or wrote last) or `concurrent` (nothing) follows the value. There is one key,
+//! `k1`, and there are four clients. Every value is written once: that is how a checker knows whose it is.
+//!
+//! Each command answers with the trace lines that it caused, each with its milliseconds since the cluster was ready.
+
+mod command;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use quorate_protocol::options::Options as CoreOptions;
+use quorate_protocol::replica::Seen;
+use quorate_protocol::{Body, Level, Siblings, Tick};
+use quorate_ring::NodeId;
+
+use self::command::{Cast, Command, Deed, Sight, What};
+use crate::client::{Doing, Intent};
+use crate::fault::Fault;
+use crate::judge::judge;
+use crate::message::{Address, Key};
+use crate::node::{Node, State};
+use crate::options::{ClientOptions, KeyOptions, LevelMix, Limits, NetworkOptions, NodeOptions, Options, Workload};
+use crate::trace::Line;
+use crate::world::World;
+
+/// The key that every script is about.
+const KEY: Key = Key(1);
+
+/// Clients of every script.
+const CLIENTS: u8 = 4;
+
+/// Time for nodes to find each other after their start, in microseconds.
+const READY_MICROS: u64 = 2_000_000;
+
+/// Virtual time that passes between two looks whether something has ended, in microseconds.
+const LOOK_MICROS: u64 = 1_000;
+
+/// Longest virtual time to wait for something to end, in microseconds.
+const WAIT_MICROS_MAX: u64 = 20_000_000;
+
+/// A command that cannot be done. Nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    /// A word is missing.
+    #[error("the {what} is missing")]
+    Missing {
+        /// What it would have said.
+        what: &'static str,
+    },
+    /// A word does not say what it should.
+    #[error("{word:?} is no {what}")]
+    Malformed {
+        /// What was to be said.
+        what: &'static str,
+        /// What was said.
+        word: String,
+    },
+    /// A word too many.
+    #[error("{word:?} says nothing here")]
+    Surplus {
+        /// The word.
+        word: String,
+    },
+    /// Fewer nodes than a key has replicas.
+    #[error("{nodes} nodes cannot hold {replicas} replicas of a key")]
+    TooSmall {
+        /// Nodes.
+        nodes: u8,
+        /// Replicas.
+        replicas: u8,
+    },
+    /// A link of a client was to be cut.
+    #[error("only links between nodes are cut; hold this one")]
+    OnlyNodes,
+    /// The first command is another one.
+    #[error("a script begins with `cluster`")]
+    NoCluster,
+    /// Somebody who does not play.
+    #[error("there is no {name}")]
+    Nobody {
+        /// Its name.
+        name: String,
+    },
+    /// A client does one operation at a time.
+    #[error("c{client} has not ended its operation yet")]
+    Busy {
+        /// The client.
+        client: u8,
+    },
+    /// A write was to be made with a context, and its client has none.
+    #[error("c{client} has seen nothing yet")]
+    NothingSeen {
+        /// The client.
+        client: u8,
+    },
+    /// A value was to be written twice.
+    #[error("{value} has been written already")]
+    WrittenTwice {
+        /// The value.
+        value: String,
+    },
+    /// A process is not in the state in which this can happen to it.
+    #[error("it cannot be done now: {fault}")]
+    NotNow {
+        /// What was to be done.
+        fault: Fault,
+    },
+    /// Something did not end.
+    #[error("after {}s it has not ended", WAIT_MICROS_MAX / 1_000_000)]
+    Endless,
+}
+
+/// Where a script is played.
+#[derive(Debug, Default)]
+pub struct Stage {
+    play: Option<Play>,
+}
+
+impl Stage {
+    /// Does what one line of a script says, and returns what came of it, line by line.
+    ///
+    /// # Errors
+    /// [`Mistake`], if the line says nothing that can be done now.
+    pub fn perform(&mut self, line: &str) -> Result<Vec<String>, Mistake> {
+        match (line.parse()?, &mut self.play) {
+            (Command::Cluster(cast), play) => {
+                let (open, said) = Play::open(&cast)?;
+                *play = Some(open);
+                Ok(said)
+            }
+            (command, Some(play)) => play.perform(command),
+            (_, None) => Err(Mistake::NoCluster),
+        }
+    }
+}
+
+/// A script under way.
+#[derive(Debug)]
+struct Play {
+    world: World,
+    begin: Tick,
+    written: BTreeSet<String>,
+}
+
+impl Play {
+    fn open(cast: &Cast) -> Result<(Self, Vec<String>), Mistake> {
+        let mut world = World::new(options(cast), true);
+        if let Some(client) = cast.session {
+            let keeper = world.clients.get_mut(&client).ok_or_else(|| nobody(Address::Client(client)))?;
+            keeper.keep_session();
+        }
+        world.run_until(Tick(READY_MICROS));
+        world.trace.take();
+        let play = Self { begin: world.now, world, written: BTreeSet::new() };
+        let homes: Vec<String> = play.homes().iter().map(NodeId::to_string).collect();
+        let said = vec![format!("{KEY} lives on {}", homes.join(" "))];
+        Ok((play, said))
+    }
+
+    fn perform(&mut self, command: Command) -> Result<Vec<String>, Mistake> {
+        match command {
+            Command::Cluster(_) => unreachable!("the stage opens a new play"),
+            Command::Do { deed, waits } => {
+                let client = deed.client;
+                self.begin(deed)?;
+                if waits {
+                    self.wait_for(|world| world.clients[&client].is_idle())?;
+                }
+            }
+            Command::Finish(client) => {
+                self.must_play(Address::Client(client))?;
+                self.wait_for(|world| world.clients[&client].is_idle())?;
+            }
+            Command::Run { micros } => self.world.run_until(self.world.now.after(micros)),
+            Command::Settle => self.wait_for(World::is_quiet)?,
+            Command::Hold(from, to) => {
+                self.must_play(from)?;
+                self.must_play(to)?;
+                self.world.hold_back(from, to);
+            }
+            Command::Deliver(from, to) => {
+                self.world.deliver(from, to);
+                self.look();
+            }
+            Command::Inflict(fault) => self.inflict(fault)?,
+            Command::Show => return Ok(self.show()),
+            Command::Judge { at_rest } => return Ok(self.judge(at_rest)),
+        }
+        Ok(self.world.trace.take().iter().map(|line| self.told(line)).collect())
+    }
+
+    fn told(&self, line: &Line) -> String {
+        format!("{:>5}ms  {}", line.at.since(self.begin) / 1_000, line.what)
+    }
+
+    fn must_play(&self, who: Address) -> Result<(), Mistake> {
+        let plays = match who {
+            Address::Node(node) => self.world.nodes.contains_key(&node),
+            Address::Client(client) => self.world.clients.contains_key(&client),
+        };
+        if plays { Ok(()) } else { Err(nobody(who)) }
+    }
+
+    fn homes(&self) -> Vec<NodeId> {
+        self.world.homes[usize::from(KEY.0)].iter().collect()
+    }
+
+    fn look(&mut self) {
+        self.world.run_until(self.world.now.after(LOOK_MICROS));
+    }
+
+    fn wait_for(&mut self, ended: impl Fn(&World) -> bool) -> Result<(), Mistake> {
+        let end = self.world.now.after(WAIT_MICROS_MAX);
+        while !ended(&self.world) {
+            if self.world.now >= end {
+                return Err(Mistake::Endless);
+            }
+            self.look();
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, deed: Deed) -> Result<(), Mistake> {
+        let Deed { client, level, via, what } = deed;
+        self.must_play(Address::Client(client))?;
+        for node in &via {
+            self.must_play(Address::Node(*node))?;
+        }
+        if !self.world.clients[&client].is_idle() {
+            return Err(Mistake::Busy { client });
+        }
+        let what = match what {
+            What::Get => Doing::Read,
+            What::Delete(sight) => Doing::Write { body: Body::Tombstone, seen: self.seen(client, sight)? },
+            What::Put(value, sight) => {
+                let seen = self.seen(client, sight)?;
+                if !self.written.insert(value.clone()) {
+                    return Err(Mistake::WrittenTwice { value });
+                }
+                Doing::Write { body: Body::Value(Bytes::from(value)), seen }
+            }
+        };
+        self.world.begin(client, via, Intent { key: KEY, level, what });
+        Ok(())
+    }
+
+    fn seen(&self, client: u8, sight: Sight) -> Result<Seen, Mistake> {
+        match sight {
+            Sight::Blind => Ok(Seen::Blind),
+            Sight::Concurrent => Ok(Seen::Nothing),
+            Sight::Context => match self.world.clients[&client].last_seen(KEY) {
+                Seen::Nothing => Err(Mistake::NothingSeen { client }),
+                seen => Ok(seen),
+            },
+        }
+    }
+
+    fn inflict(&mut self, fault: Fault) -> Result<(), Mistake> {
+        for node in fault.nodes() {
+            self.must_play(Address::Node(node))?;
+        }
+        if self.world.inflict(&fault) { Ok(()) } else { Err(Mistake::NotNow { fault }) }
+    }
+
+    /// What home replicas hold durably, then the hints kept.
+    fn show(&self) -> Vec<String> {
+        let nodes = &self.world.nodes;
+        let held = |home: &NodeId| {
+            let record = nodes[home].disk.durable().records.get(&KEY);
+            format!("{home} {}{}", contents(record.map(|record| &record.eventual)), remark(&nodes[home]))
+        };
+        let hints = nodes.values().flat_map(|keeper| {
+            let kept = keeper.disk.durable().hints.iter();
+            kept.map(|((target, _), hint)| format!("{} keeps for {target}: {}", keeper.id, versions(&hint.delta)))
+        });
+        self.homes().iter().map(held).chain(hints).collect()
+    }
+
+    fn judge(&mut self, at_rest: bool) -> Vec<String> {
+        if at_rest {
+            let away = self.world.away();
+            for home in self.homes().into_iter().filter(|home| !away.contains(home)) {
+                let record = self.world.nodes[&home].disk.durable().records.get(&KEY).cloned().unwrap_or_default();
+                self.world.recorder.hold(&home.to_string(), KEY, &record.eventual);
+            }
+        }
+        // What replicas hold is judged from their final states alone: no read counts as one that must see all.
+        let violations = judge(&self.world.options, &mut self.world.recorder, u64::MAX);
+        self.world.recorder.history.finals.clear();
+        if violations.is_empty() {
+            return vec!["no promise broken".to_owned()];
+        }
+        violations.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn nobody(who: Address) -> Mistake {
+    Mistake::Nobody { name: who.to_string() }
+}
+
+fn contents(siblings: Option<&Siblings>) -> String {
+    match siblings {
+        Some(siblings) if !siblings.is_empty() => format!("holds {}, has seen {}", versions(siblings), siblings.context()),
+        Some(_) | None => "holds nothing".to_owned(),
+    }
+}
+
+fn versions(siblings: &Siblings) -> String {
+    let one = |(dot, version): (_, &quorate_protocol::Version)| match version.value() {
+        Some(value) => format!("{} ({dot})", value.escape_ascii()),
+        None => format!("a tombstone ({dot})"),
+    };
+    siblings.live().map(one).collect::<Vec<_>>().join(" and ")
+}
+
+fn remark(node: &Node) -> &'static str {
+    match node.state {
+        State::Running if node.is_quarantined() => " (quarantined)",
+        State::Running => "",
+        State::Paused => " (paused)",
+        State::Dead => " (dead)",
+        State::Damaged => " (damaged)",
+    }
+}
+
+/// A quick, steady cluster with patient clients.
+fn options(cast: &Cast) -> Options {
+    let key = KeyOptions { workload: Workload::Register, levels: LevelMix { reads: vec![Level::One], writes: vec![Level::One] } };
+    Options {
+        seed: 0,
+        limits: Limits { defect: cast.defect, ..Limits::default() },
+        nodes: cast.nodes,
+        replicas: cast.replicas,
+        keys: vec![key; usize::from(KEY.0) + 1],
+        clients: CLIENTS,
+        operations: 0,
+        chaos_micros: 0,
+        faults: BTreeSet::new(),
+        network: NetworkOptions {
+            delay_micros_min: 1_000,
+            delay_micros_max: 1_000,
+            loss_permille: 0,
+            duplicate_permille: 0,
+            tail_permille: 0,
+            tail_micros: 0,
+        },
+        node: NodeOptions {
+            // The lowest draw is a tenth of it.
+            sync_micros_max: 20_000,
+            hedge_after_micros: 50_000,
+            hint_after_micros: 1_000_000,
+            hints_max: 100,
+            hint_batch_max: 10,
+            hint_age_ms_max: 3_600_000,
+            siblings_max: 8,
+            background_repair_permille: 0,
+            // A fallback forgets a key as soon as it has handed it over.
+            fallback_keys_max: 0,
+        },
+        client: ClientOptions {
+            deadline_micros: 2_000_000,
+            silence_micros: 600_000,
+            burst_permille: 0,
+            stranger_permille: 0,
+            session_permille: 0,
+        },
+        core: CoreOptions { defect: cast.defect, ..CoreOptions::default() },
+        is_scripted: true,
+    }
+}

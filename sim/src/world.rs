@@ -1,0 +1,529 @@
+//! A whole cluster with its clients, network and disks, in one thread: what happens next, and when.
+//!
+//! **Promise.** Everything that happens is an event at a tick; events of one tick happen in the order in which they were scheduled.
+//! Nothing reads a clock or draws from anywhere but the seed, so the same options give the same trace.
+//!
+//! ```text
+//!   queue --event--> node | client | fault --actions--> network, alarms, recorder --events--> queue
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_protocol::notes::{Mark, Notes};
+use quorate_protocol::session::attempts::Trouble;
+use quorate_protocol::{Defect, Tick};
+use quorate_ring::{Member, NodeId, Partitions, PlacementTable, PreferenceList, RingSpec};
+
+use crate::client::{Client, ClientAction, ClientAlarm, ClientEnv, Ended, Intent};
+use crate::fault::{Fault, FaultKind};
+use crate::message::{Address, Call, Key, Message, Payload};
+use crate::network::Network;
+use crate::node::{Action, Alarm, EPOCH, Env, Node, State};
+use crate::options::Options;
+use crate::random::Random;
+use crate::recorder::Recorder;
+use crate::trace::Trace;
+
+/// Partitions of a simulated ring: enough to tell keys apart.
+const PARTITIONS: u16 = 16;
+
+/// Broken connections of 1000 that the other end hears of; the others are silent.
+const HEARD_PERMILLE: u32 = 700;
+
+/// Something that happens.
+#[derive(Debug)]
+enum Event {
+    Arrive(Box<Message>),
+    Node { node: NodeId, boot: u32, alarm: Alarm },
+    Client { client: u8, alarm: ClientAlarm },
+    Fault(FaultKind, Fault),
+}
+
+/// How often what happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) events: u64,
+    pub(crate) faults: BTreeMap<FaultKind, u64>,
+    pub(crate) marks: BTreeMap<Mark, u64>,
+    /// Unsynced changes that crashes took.
+    pub(crate) lost_changes: u64,
+}
+
+/// A cluster under simulation.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) now: Tick,
+    queue: BTreeMap<(Tick, u64), Event>,
+    scheduled: u64,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) clients: BTreeMap<u8, Client>,
+    pub(crate) homes: Vec<PreferenceList>,
+    network: Network,
+    /// Nodes that die after their next write.
+    doomed: BTreeSet<NodeId>,
+    /// What reached a node that stands still.
+    held: BTreeMap<NodeId, Vec<Event>>,
+    /// Calls of clients that are out, by node: a broken connection ends them.
+    calls: BTreeMap<NodeId, BTreeSet<(u8, Call)>>,
+    node_random: Random,
+    fault_random: Random,
+    pub(crate) recorder: Recorder,
+    pub(crate) tally: Tally,
+    pub(crate) trace: Trace,
+    /// Answers that ended since the last look, by client: whether they were good.
+    pub(crate) done: Vec<(u8, bool)>,
+    /// Clients go on with their workload while operations are left and this tick has not come.
+    pub(crate) workload: Option<(u32, Tick)>,
+}
+
+impl World {
+    /// A cluster that is about to start.
+    pub(crate) fn new(options: Options, keeps_trace: bool) -> Self {
+        let names: Vec<NodeId> = (1..=u64::from(options.nodes)).map(NodeId).collect();
+        let known = |me: NodeId| names.iter().filter(|node| **node != me).map(|node| (*node, (nonce(*node), 0))).collect();
+        let nodes = names.iter().map(|node| (*node, Node::new(*node, nonce(*node), known(*node), true))).collect();
+        let clients = (1..=options.clients + 1).map(|client| (client, Client::new(client, &options))).collect();
+        let mut world = Self {
+            now: Tick(0),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            nodes,
+            clients,
+            homes: homes(&options, &names),
+            network: Network::new(options.random("network"), options.network),
+            doomed: BTreeSet::new(),
+            held: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            node_random: options.random("nodes"),
+            fault_random: options.random("crashes"),
+            recorder: Recorder::default(),
+            tally: Tally::default(),
+            trace: Trace::new(keeps_trace),
+            done: Vec::new(),
+            workload: None,
+            options,
+        };
+        for node in names {
+            world.with_node(node, Node::start);
+        }
+        world
+    }
+
+    fn schedule(&mut self, at: Tick, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((at.max(self.now), self.scheduled), event);
+    }
+
+    /// Schedules a fault.
+    pub(crate) fn plan(&mut self, at: Tick, kind: FaultKind, fault: Fault) {
+        self.schedule(at, Event::Fault(kind, fault));
+    }
+
+    /// Lets happen what happens up to `end`.
+    pub(crate) fn run_until(&mut self, end: Tick) {
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
+            let ((at, _), event) = entry.remove_entry();
+            self.now = at;
+            self.tally.events += 1;
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive(message) => self.arrive(message),
+            Event::Node { node, boot, alarm } => match self.nodes[&node].state {
+                State::Paused => self.hold(node, Event::Node { node, boot, alarm }),
+                State::Running if self.nodes[&node].identity().boot == boot => {
+                    self.with_node(node, |machine, env| machine.wake(env, alarm));
+                }
+                State::Running | State::Dead | State::Damaged => {}
+            },
+            Event::Client { client, alarm } => self.client_alarm(client, alarm),
+            Event::Fault(kind, fault) => self.strike(kind, &fault),
+        }
+    }
+
+    fn hold(&mut self, node: NodeId, event: Event) {
+        self.held.entry(node).or_default().push(event);
+    }
+
+    fn arrive(&mut self, message: Box<Message>) {
+        match message.to {
+            Address::Client(client) => {
+                self.trace.say(self.now, &message);
+                self.reach_client(client, *message);
+            }
+            Address::Node(node) => match self.nodes[&node].state {
+                State::Running => {
+                    match message.payload {
+                        Payload::Beat { .. } => self.trace.hum(self.now, &message),
+                        _ => self.trace.say(self.now, &message),
+                    }
+                    self.with_node(node, |machine, env| machine.receive(env, *message));
+                }
+                State::Paused => self.hold(node, Event::Arrive(message)),
+                State::Dead | State::Damaged => self.refuse(*message),
+            },
+        }
+    }
+
+    /// Nobody listens where the message went.
+    fn refuse(&mut self, message: Message) {
+        let payload = match message.payload {
+            Payload::Call { call, .. } => Payload::NobodyThere { call },
+            Payload::Replica { .. } => Payload::Broken,
+            _ => return,
+        };
+        self.post(Message { from: message.to, to: message.from, identity: None, payload });
+    }
+
+    fn reach_client(&mut self, client: u8, message: Message) {
+        let (call, brought) = match message.payload {
+            Payload::Answer { call, answer } => (call, answer.map_err(Trouble::Failed)),
+            Payload::NobodyThere { call } => (call, Err(Trouble::NotSent)),
+            Payload::CallLost { call } => (call, Err(Trouble::Lost)),
+            _ => return,
+        };
+        if let Address::Node(node) = message.from
+            && let Some(calls) = self.calls.get_mut(&node)
+        {
+            calls.remove(&(client, call));
+        }
+        self.with_client(client, Vec::new(), |machine, env| machine.answered(env, call, brought));
+    }
+
+    fn client_alarm(&mut self, client: u8, alarm: ClientAlarm) {
+        match alarm {
+            ClientAlarm::Timer { operation, timer } => {
+                self.with_client(client, Vec::new(), |machine, env| machine.timer(env, operation, timer));
+            }
+            ClientAlarm::Next => {
+                let Some((left, end)) = &mut self.workload else { return };
+                if *left == 0 || self.now > *end || !self.clients[&client].is_idle() {
+                    return;
+                }
+                *left -= 1;
+                let intent = self.clients.get_mut(&client).expect("clients stay").draw(&self.options);
+                self.begin(client, Vec::new(), intent);
+            }
+        }
+    }
+
+    /// Lets a client begin an operation, at these coordinators if any are named.
+    pub(crate) fn begin(&mut self, client: u8, via: Vec<NodeId>, intent: Intent) {
+        self.with_client(client, via, |machine, env| machine.begin(env, intent));
+    }
+
+    /// Lets all clients go on with their workload.
+    pub(crate) fn work(&mut self, operations: u32, end: Tick) {
+        self.workload = Some((operations, end));
+        for client in 1..=self.options.clients {
+            self.with_client(client, Vec::new(), Client::think);
+        }
+    }
+
+    fn with_node(&mut self, node: NodeId, act: impl FnOnce(&mut Node, &mut Env<'_>)) {
+        let mut actions = Vec::new();
+        let machine = self.nodes.get_mut(&node).expect("nodes stay");
+        let mut env =
+            Env { now: self.now, random: &mut self.node_random, options: &self.options, homes: &self.homes, actions: &mut actions };
+        act(machine, &mut env);
+        let boot = machine.identity().boot;
+        let is_doomed = self.doomed.contains(&node) && machine.disk.has_unsynced();
+        for action in actions {
+            match action {
+                Action::Send(message) => self.post(message),
+                Action::Alarm(at, alarm) => self.schedule(at, Event::Node { node, boot, alarm }),
+                Action::Minted(minted) => {
+                    self.trace.say(self.now, format_args!("{node} gives {} to {}", minted.dot, minted.key));
+                    self.recorder.minted(&minted);
+                }
+                Action::Mark(mark) => {
+                    self.trace.say(self.now, format_args!("{node} marks {mark}"));
+                    *self.tally.marks.entry(mark).or_default() += 1;
+                }
+            }
+        }
+        // What it sends until then is under way: a crash between a promise and its durability.
+        if is_doomed {
+            self.doomed.remove(&node);
+            let wait = self.fault_random.below(self.options.node.sync_micros_max / 4);
+            self.plan(self.now.after(wait), FaultKind::Crash, Fault::Crash(node));
+        }
+    }
+
+    fn with_client(&mut self, client: u8, via: Vec<NodeId>, act: impl FnOnce(&mut Client, &mut ClientEnv<'_>)) {
+        let (mut actions, mut notes) = (Vec::new(), Notes::default());
+        let machine = self.clients.get_mut(&client).expect("clients stay");
+        let mut env = ClientEnv {
+            now: self.now,
+            options: &self.options,
+            homes: &self.homes,
+            recorder: &mut self.recorder,
+            notes: &mut notes,
+            actions: &mut actions,
+            via,
+        };
+        act(machine, &mut env);
+        for mark in notes.take() {
+            self.trace.say(self.now, format_args!("c{client} marks {mark}"));
+            *self.tally.marks.entry(mark).or_default() += 1;
+        }
+        for action in actions {
+            match action {
+                ClientAction::Send(to, call, request) => {
+                    self.calls.entry(to).or_default().insert((client, call));
+                    self.post(Message {
+                        from: Address::Client(client),
+                        to: Address::Node(to),
+                        identity: None,
+                        payload: Payload::Call { call, request },
+                    });
+                }
+                ClientAction::Alarm(at, alarm) => self.schedule(at, Event::Client { client, alarm }),
+                ClientAction::Done(ended) => {
+                    self.trace.say(self.now, format_args!("c{client} {ended}"));
+                    self.done.push((client, ended == Ended::Content));
+                    if self.workload.is_some() {
+                        self.with_client(client, Vec::new(), Client::think);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From now on the link keeps what is sent.
+    pub(crate) fn hold_back(&mut self, from: Address, to: Address) {
+        self.network.hold(from, to);
+    }
+
+    /// Sends on what the link has kept, which is held no more.
+    pub(crate) fn deliver(&mut self, from: Address, to: Address) {
+        for message in self.network.release(from, to) {
+            self.post(message);
+        }
+    }
+
+    fn post(&mut self, message: Message) {
+        if self.network.keep(&message) {
+            return self.trace.say(self.now, format_args!("held: {message}"));
+        }
+        let arrivals = self.network.carry(self.now, &message);
+        if arrivals.is_empty() && !matches!(message.payload, Payload::Beat { .. }) {
+            self.trace.say(self.now, format_args!("lost: {message}"));
+        }
+        for at in arrivals {
+            self.schedule(at, Event::Arrive(Box::new(message.clone())));
+        }
+    }
+
+    /// Does a fault and says so, if it can be done now.
+    pub(crate) fn strike(&mut self, kind: FaultKind, fault: &Fault) {
+        if self.inflict(fault) {
+            self.trace.say(self.now, format_args!("fault: {fault}"));
+            *self.tally.faults.entry(kind).or_default() += 1;
+        }
+    }
+
+    fn state(&self, node: NodeId) -> State {
+        self.nodes[&node].state
+    }
+
+    fn node(&mut self, node: NodeId) -> &mut Node {
+        self.nodes.get_mut(&node).expect("nodes stay")
+    }
+
+    /// Does a fault; false if it cannot be done now.
+    pub(crate) fn inflict(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::Cut { from, to } => self.network.cut(*from, *to),
+            Fault::Partition(groups) => {
+                let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+                self.network.partition(&nodes, groups);
+            }
+            Fault::Mend => self.network.mend(),
+            Fault::Slow { node, micros } => self.network.slow(*node, *micros),
+            Fault::Skew { node, ms } => self.node(*node).skew_ms = *ms,
+            Fault::DiskFull(node, is_full) => self.node(*node).disk.is_full = *is_full,
+            Fault::EpochLag(node, lags) => self.node(*node).lags = *lags,
+            Fault::Overload(node, is_overloaded) => self.node(*node).is_overloaded = *is_overloaded,
+            Fault::Crash(node) => return self.crash(*node),
+            Fault::CrashOnWrite(node) => {
+                self.doomed.insert(*node);
+            }
+            Fault::Stop(node) => return self.stop(*node),
+            Fault::Start(node) => return self.start(*node),
+            Fault::Pause(node) => {
+                if self.state(*node) != State::Running {
+                    return false;
+                }
+                self.node(*node).state = State::Paused;
+            }
+            Fault::Resume(node) => return self.resume(*node),
+            Fault::FlipBits(node) => return self.flip_bits(*node),
+            Fault::LoseDisk(node) => return self.lose_disk(*node),
+        }
+        true
+    }
+
+    fn is_alive(&self, node: NodeId) -> bool {
+        matches!(self.state(node), State::Running | State::Paused)
+    }
+
+    fn crash(&mut self, node: NodeId) -> bool {
+        if !self.is_alive(node) {
+            return false;
+        }
+        let machine = self.nodes.get_mut(&node).expect("nodes stay");
+        self.tally.lost_changes += machine.crash(&mut self.fault_random) as u64;
+        self.break_connections(node);
+        true
+    }
+
+    fn stop(&mut self, node: NodeId) -> bool {
+        if self.state(node) != State::Running {
+            return false;
+        }
+        self.with_node(node, Node::stop);
+        self.break_connections(node);
+        true
+    }
+
+    /// Whoever had a connection to a dead process may hear that it broke.
+    fn break_connections(&mut self, node: NodeId) {
+        self.held.remove(&node);
+        for (client, call) in self.calls.remove(&node).unwrap_or_default() {
+            if self.fault_random.chance(HEARD_PERMILLE) {
+                let (from, to) = (Address::Node(node), Address::Client(client));
+                self.post(Message { from, to, identity: None, payload: Payload::CallLost { call } });
+            }
+        }
+        for peer in self.nodes.keys().copied().filter(|peer| *peer != node).collect::<Vec<_>>() {
+            if self.fault_random.chance(HEARD_PERMILLE) {
+                let identity = Some(self.nodes[&node].identity());
+                self.post(Message { from: Address::Node(node), to: Address::Node(peer), identity, payload: Payload::Broken });
+            }
+        }
+    }
+
+    fn start(&mut self, node: NodeId) -> bool {
+        if self.state(node) != State::Dead {
+            return false;
+        }
+        self.with_node(node, Node::start);
+        true
+    }
+
+    fn resume(&mut self, node: NodeId) -> bool {
+        if self.state(node) != State::Paused {
+            return false;
+        }
+        self.node(node).state = State::Running;
+        for event in self.held.remove(&node).unwrap_or_default() {
+            self.schedule(self.now, event);
+        }
+        true
+    }
+
+    fn flip_bits(&mut self, node: NodeId) -> bool {
+        if !self.crash(node) {
+            return false;
+        }
+        if self.options.has(Defect::TruncatedLogAccepted) {
+            let machine = self.nodes.get_mut(&node).expect("nodes stay");
+            machine.disk.truncate(&mut self.fault_random);
+            return true;
+        }
+        self.lose(node);
+        self.node(node).state = State::Damaged;
+        true
+    }
+
+    fn lose_disk(&mut self, node: NodeId) -> bool {
+        if !self.crash(node) {
+            return false;
+        }
+        if !self.options.has(Defect::DotReusedAfterDiskLoss) {
+            self.lose(node);
+        }
+        let known = self.nodes[&node].disk.durable().node.known.clone();
+        let fresh = self.fault_random.next();
+        // A node that takes any disk for its own serves at once.
+        let accepted = self.options.has(Defect::DotReusedAfterDiskLoss);
+        *self.node(node) = Node::new(node, fresh, known, accepted);
+        self.node(node).has_lost = true;
+        true
+    }
+
+    /// What only this node held is gone: nobody can be blamed for missing it.
+    fn lose(&mut self, node: NodeId) {
+        self.node(node).has_lost = true;
+        let holds = |node: &Node, key: Key, dot| {
+            let image = node.disk.durable();
+            let in_record = image.records.get(&key).is_some_and(|record| record.eventual.context().covers(dot));
+            let of_key = image.hints.values().filter(|hint| hint.key.as_ref() == [key.0]);
+            in_record || of_key.into_iter().any(|hint| hint.delta.context().covers(dot))
+        };
+        let others = || self.nodes.values().filter(|other| other.id != node && !other.has_lost);
+        let mut lost = Vec::new();
+        for (key, dots) in &self.recorder.dots {
+            for given in dots {
+                if !others().any(|other| holds(other, *key, given.dot)) {
+                    lost.extend(given.index);
+                }
+            }
+        }
+        self.recorder.lost.extend(lost);
+    }
+
+    /// Ends everything that is wrong, for good, and starts every process that can start.
+    pub(crate) fn heal(&mut self) {
+        self.queue.retain(|_, event| !matches!(event, Event::Fault(..)));
+        self.doomed.clear();
+        self.network.calm();
+        self.trace.say(self.now, "heal");
+        for node in self.nodes.keys().copied().collect::<Vec<_>>() {
+            for fault in [Fault::DiskFull(node, false), Fault::EpochLag(node, false), Fault::Overload(node, false), Fault::Resume(node)] {
+                self.inflict(&fault);
+            }
+            self.inflict(&Fault::Skew { node, ms: 0 });
+            self.inflict(&Fault::Start(node));
+        }
+        for (kind, count) in std::mem::take(&mut self.network.struck) {
+            *self.tally.faults.entry(kind).or_default() += count;
+        }
+    }
+
+    /// True when nothing is under way but beats and what is held: no message, no sync, no operation of a client or a node.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let is_under_way = |event: &Event| match event {
+            Event::Arrive(message) => !matches!(message.payload, Payload::Beat { .. }),
+            Event::Fault(..) => true,
+            Event::Node { .. } | Event::Client { .. } => false,
+        };
+        let is_busy = |node: &Node| node.state == State::Running && node.is_busy();
+        self.clients.values().all(Client::is_idle) && !self.nodes.values().any(is_busy) && !self.queue.values().any(is_under_way)
+    }
+
+    /// Nodes that take no part any more: their log is damaged, or their peers refuse them.
+    pub(crate) fn away(&self) -> BTreeSet<NodeId> {
+        let away = self.nodes.values().filter(|node| node.state == State::Damaged || node.is_quarantined());
+        away.map(|node| node.id).collect()
+    }
+}
+
+fn nonce(node: NodeId) -> u64 {
+    node.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Home replicas of every key, as a real ring places them.
+fn homes(options: &Options, nodes: &[NodeId]) -> Vec<PreferenceList> {
+    let partitions = Partitions::new(PARTITIONS).expect("a power of two");
+    let spec = RingSpec { epoch: EPOCH, partitions, members: nodes.iter().map(|node| Member::new(*node)).collect() };
+    let table = PlacementTable::compute(&spec, options.replicas).expect("there are as many nodes as replicas");
+    let key = |number: usize| table.preference_list(partitions.of_key(format!("k{number}").as_bytes())).clone();
+    (0..options.keys.len()).map(key).collect()
+}
