@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_protocol::Level;
+use quorate_ring::NodeId;
 
 use crate::client::Inner;
 use crate::get::Get;
@@ -54,6 +55,15 @@ impl Bucket {
     #[must_use]
     pub fn session(mut self, session: &Session) -> Self {
         self.settings.session = Some(session.clone());
+        self
+    }
+
+    /// The only node that reads and writes through this value are sent to, whoever owns the key; it coordinates, or hands a write on
+    /// to a home replica that it reaches. To look at a cluster from one side: without it the client goes where it gets an answer. Scans
+    /// do that in any case.
+    #[must_use]
+    pub fn via(mut self, node: NodeId) -> Self {
+        self.settings.via = Some(node);
         self
     }
 

@@ -135,12 +135,12 @@ impl ClientBuilder {
     }
 
     async fn learn(&self, address: &str) -> Result<(Channel, NodeId, Topology), SeedError> {
-        let (channel, cluster, identity) = Channel::open(address, self.cluster.as_deref(), self.connect_timeout).await?;
+        let (channel, cluster, node) = Channel::open(address, self.cluster.as_deref(), self.connect_timeout).await?;
         match timeout(self.connect_timeout, channel.calls.topology(call_context(self.connect_timeout))).await {
             Ok(Ok(topology)) if topology.cluster != cluster => {
                 Err(InvalidTopology::OtherCluster { expected: cluster, found: topology.cluster }.into())
             }
-            Ok(Ok(topology)) => Ok((channel, identity.node, topology)),
+            Ok(Ok(topology)) => Ok((channel, node, topology)),
             Err(_) | Ok(Err(RpcError::DeadlineExceeded)) => Err(SeedError::Silent { after: self.connect_timeout }),
             Ok(Err(RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_) | RpcError::Server(_))) => Err(SeedError::Broken),
         }

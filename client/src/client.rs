@@ -102,7 +102,7 @@ impl Client {
             lanes: Mutex::new(Lanes::new(client)),
             newest_ms: AtomicU64::new(0),
         };
-        let settings = Settings { level, deadline, session: None };
+        let settings = Settings { level, deadline, session: None, via: None };
         Self { inner: Arc::new(inner), default_bucket: Arc::from(DEFAULT_BUCKET), settings }
     }
 

@@ -4,7 +4,8 @@
 //! says; what went wrong is told to the machine as exactly as it is known: *not sent*, *lost*, or the coordinator's own words.
 //!
 //! **Rules.**
-//! - *Upon `Send`*: connect if need be and call; too little time left to get an answer is told as *not sent*.
+//! - *Upon `Send`*: connect if need be and call; too little time left to get an answer is told as *not sent*. The time by which a blind
+//!   write must begin travels as the node's clock shows it.
 //! - *Upon an answer*: measure its node. *Upon silence, a broken connection or a failed connect*: suspect its node.
 //! - *Upon the end*: drop the calls that are still out, which cancels them as far as that is possible.
 
@@ -15,10 +16,10 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use quorate_protocol::notes::Notes;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt};
-use quorate_protocol::session::attempts::{AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Sending, Trouble};
+use quorate_protocol::session::attempts::{AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Nature, Sending, Trouble};
 use quorate_protocol::{Attempt, Tick};
 use quorate_ring::NodeId;
-use quorate_rpc::kv::{ListRequest, ReadReply, ReadRequest, WriteReply, WriteRequest};
+use quorate_rpc::kv::{ListRequest, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
 use quorate_rpc::peer::KeysPage;
 use tarpc::client::RpcError;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -30,15 +31,16 @@ use crate::link::{Channel, Link, LinkError, call_context};
 /// A request as it travels.
 pub(crate) trait Request: Clone + Send + Sync {
     type Reply: Send;
-    const IS_MUTATION: bool;
+    /// What the operation is to whoever sends it again.
+    fn nature(&self) -> Nature;
 
     /// The number of its first sending.
     fn first_attempt(&self) -> Attempt {
         Attempt(0)
     }
 
-    /// The request with what differs from sending to sending.
-    fn sent_as(&self, attempt: Attempt, micros_left: u64) -> Self;
+    /// The request with what differs from sending to sending; `begin_by` is in the ticks of the node it goes to.
+    fn sent_as(&self, attempt: Attempt, begin_by: Option<u64>, micros_left: u64) -> Self;
 
     fn call(self, channel: &Channel, left: Duration) -> impl Future<Output = Result<Result<Self::Reply, Failure>, RpcError>> + Send;
 
@@ -47,9 +49,12 @@ pub(crate) trait Request: Clone + Send + Sync {
 
 impl Request for ReadRequest {
     type Reply = ReadReply;
-    const IS_MUTATION: bool = false;
 
-    fn sent_as(&self, _: Attempt, micros_left: u64) -> Self {
+    fn nature(&self) -> Nature {
+        Nature::Read
+    }
+
+    fn sent_as(&self, _: Attempt, _: Option<u64>, micros_left: u64) -> Self {
         Self { micros_left, ..self.clone() }
     }
 
@@ -64,15 +69,21 @@ impl Request for ReadRequest {
 
 impl Request for WriteRequest {
     type Reply = WriteReply;
-    const IS_MUTATION: bool = true;
+
+    fn nature(&self) -> Nature {
+        match self.context {
+            WriteContext::Blind => Nature::BlindWrite,
+            WriteContext::Seen(_) | WriteContext::Concurrent => Nature::Write,
+        }
+    }
 
     /// A write under a name that was sent before begins as a retry.
     fn first_attempt(&self) -> Attempt {
         self.attempt
     }
 
-    fn sent_as(&self, attempt: Attempt, micros_left: u64) -> Self {
-        Self { attempt, micros_left, ..self.clone() }
+    fn sent_as(&self, attempt: Attempt, begin_by: Option<u64>, micros_left: u64) -> Self {
+        Self { attempt, begin_by, micros_left, ..self.clone() }
     }
 
     fn call(self, channel: &Channel, left: Duration) -> impl Future<Output = Result<Result<WriteReply, Failure>, RpcError>> + Send {
@@ -86,9 +97,12 @@ impl Request for WriteRequest {
 
 impl Request for ListRequest {
     type Reply = KeysPage;
-    const IS_MUTATION: bool = false;
 
-    fn sent_as(&self, _: Attempt, micros_left: u64) -> Self {
+    fn nature(&self) -> Nature {
+        Nature::Read
+    }
+
+    fn sent_as(&self, _: Attempt, _: Option<u64>, micros_left: u64) -> Self {
         Self { micros_left, ..self.clone() }
     }
 
@@ -141,7 +155,7 @@ pub(crate) async fn drive<R: Request>(
     seed: u64,
 ) -> Driven<R::Reply> {
     let nodes = candidates.iter().map(|link| link.node).collect();
-    let mut machine = Attempts::new(options, nodes, R::IS_MUTATION, request.first_attempt(), budget.deadline, seed);
+    let mut machine = Attempts::new(options, nodes, request.nature(), request.first_attempt(), budget.deadline, seed);
     let (mut notes, mut effects) = (Notes::default(), Vec::with_capacity(4));
     let mut timers = Timers::new(budget);
     let mut out = FuturesUnordered::new();
@@ -152,10 +166,10 @@ pub(crate) async fn drive<R: Request>(
     loop {
         for effect in effects.drain(..) {
             match effect {
-                ClientEffect::Send { sending, to, attempt } => {
+                ClientEffect::Send { sending, to, attempt, begin_by } => {
                     let link = *candidates.iter().find(|link| link.node == to).expect("the machine sends to candidates");
                     story.sent.push(Sent { link, is_out: true });
-                    out.push(async move { (sending, send(link, request, attempt, budget).await) });
+                    out.push(async move { (sending, send(link, request, attempt, begin_by, budget).await) });
                 }
                 ClientEffect::SetTimer(timer, at) => timers.set(timer, at),
                 ClientEffect::Finish(end) => {
@@ -178,7 +192,13 @@ pub(crate) async fn drive<R: Request>(
 }
 
 /// One sending to one node, connecting if need be.
-async fn send<R: Request>(link: &Arc<Link>, request: &R, attempt: Attempt, budget: Budget) -> Brought<R::Reply> {
+async fn send<R: Request>(
+    link: &Arc<Link>,
+    request: &R,
+    attempt: Attempt,
+    begin_by: Option<Tick>,
+    budget: Budget,
+) -> Brought<R::Reply> {
     let channel = match link.live() {
         Some(channel) => channel,
         None if budget.micros_left() == 0 => return Brought::TooLate,
@@ -188,20 +208,33 @@ async fn send<R: Request>(link: &Arc<Link>, request: &R, attempt: Attempt, budge
             Err(_elapsed) => return Brought::TooLate,
         },
     };
+    let begin_by = match begin_by {
+        Some(tick) => match channel.tick_at(budget.clock.instant(tick).into_std(), budget.time_left()).await {
+            Ok(tick) => Some(tick),
+            // Only the time was asked for so far.
+            Err(RpcError::Server(_)) => return Brought::Failure(Failure::refused(Reason::Overloaded)),
+            Err(RpcError::Send(_) | RpcError::Shutdown | RpcError::Channel(_) | RpcError::DeadlineExceeded) => {
+                return Brought::Unreached(Arc::new(LinkError::Broken));
+            }
+        },
+        None => None,
+    };
     let micros_left = budget.micros_left();
     if micros_left == 0 {
         return Brought::TooLate;
     }
     let started = Instant::now();
-    match request.sent_as(attempt, micros_left).call(&channel, budget.time_left()).await {
+    match request.sent_as(attempt, begin_by, micros_left).call(&channel, budget.time_left()).await {
         Ok(Ok(reply)) => {
             link.health.succeeded(micros(started.elapsed()));
             Brought::Answer(reply)
         }
         Ok(Err(failure)) => Brought::Failure(failure),
+        // So the node refuses requests above the number that one connection may have under way, before it looks at them.
+        Err(RpcError::Server(_)) => Brought::Failure(Failure::refused(Reason::Overloaded)),
         // The frame was never begun.
         Err(RpcError::Send(_)) => Brought::Unreached(Arc::new(LinkError::Broken)),
-        Err(RpcError::Shutdown | RpcError::Channel(_) | RpcError::DeadlineExceeded | RpcError::Server(_)) => Brought::Lost,
+        Err(RpcError::Shutdown | RpcError::Channel(_) | RpcError::DeadlineExceeded) => Brought::Lost,
     }
 }
 

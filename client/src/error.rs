@@ -119,7 +119,7 @@ pub enum Error {
         reason: Box<Reason>,
     },
     /// A coordinator said what failed, and no other did better before the deadline.
-    #[error("{operation}: {failure}{}", Conclusion { operation, outcome: *outcome, holders: &holders(failure), asked: &[] })]
+    #[error("{operation}: {failure}{}", Conclusion::of_failure(operation, *outcome, failure))]
     Failed {
         /// What was asked.
         operation: Box<Operation>,
@@ -143,7 +143,7 @@ pub enum Error {
         "{operation}: no answer within {}{}{}",
         Micros(*micros),
         Asked(asked),
-        Conclusion { operation, outcome: *outcome, holders: &[], asked }
+        Conclusion { asked, ..Conclusion::plain(operation, *outcome) }
     )]
     TimedOut {
         /// What was asked.
@@ -159,7 +159,7 @@ pub enum Error {
     #[error(
         "{operation}: the connection broke before the answer{}{}",
         Asked(asked),
-        Conclusion { operation, outcome: *outcome, holders: &[], asked }
+        Conclusion { asked, ..Conclusion::plain(operation, *outcome) }
     )]
     Lost {
         /// What was asked.
@@ -351,21 +351,24 @@ pub enum SeedError {
     Topology(#[from] crate::topology::InvalidTopology),
 }
 
-fn holders(failure: &Failure) -> Vec<NodeId> {
-    failure.answered().collect()
-}
-
 /// The end of an error's text: what became of a write. Reads have no effect and need none.
 struct Conclusion<'a> {
     operation: &'a Operation,
     outcome: Outcome,
-    holders: &'a [NodeId],
+    holders: Vec<NodeId>,
     asked: &'a [NodeId],
+    /// The failure told is a definite one; an earlier sending, which nobody answered, makes the outcome unknown.
+    was_sent_before: bool,
 }
 
 impl<'a> Conclusion<'a> {
     fn plain(operation: &'a Operation, outcome: Outcome) -> Self {
-        Self { operation, outcome, holders: &[], asked: &[] }
+        Self { operation, outcome, holders: Vec::new(), asked: &[], was_sent_before: false }
+    }
+
+    fn of_failure(operation: &'a Operation, outcome: Outcome, failure: &Failure) -> Self {
+        let was_sent_before = failure.outcome == Outcome::NotApplied;
+        Self { holders: failure.answered().collect(), was_sent_before, ..Self::plain(operation, outcome) }
     }
 }
 
@@ -379,7 +382,8 @@ impl fmt::Display for Conclusion<'_> {
             return Ok(());
         }
         let written = if self.operation.verb == Verb::Delete { "delete" } else { "value" };
-        match (self.holders, self.asked) {
+        match (&self.holders[..], self.asked) {
+            ([], _) if self.was_sent_before => f.write_str(": it was sent before that too, without an answer, and may have been applied"),
             ([], [] | [_]) => f.write_str(": it was sent and may have been applied"),
             ([], [_, _, ..]) => f.write_str(": any of them may have applied it"),
             ([one], _) => write!(f, ": {one} has the {written} and it may spread"),

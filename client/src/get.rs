@@ -59,7 +59,7 @@ impl Get {
             micros_left: 0,
         };
         let partition = snapshot.ring.partitions().of_key(&target.key);
-        let result = target.inner.run(&request, (&snapshot, &info), partition, budget).await;
+        let result = target.inner.run(&request, (&snapshot, &info), partition, target.settings.via, budget).await;
         let reply = result.map_err(|ended| ended.into_error(target.operation(Verb::Get, Some(&info), None), budget))?;
         if let Some(turn) = turn {
             turn.remember(reply.context.clone());

@@ -44,6 +44,7 @@ mod get;
 mod health;
 mod key_text;
 mod link;
+mod op_id_text;
 mod operation;
 mod routing;
 mod scan;
@@ -67,6 +68,7 @@ pub use error::{ConnectError, Error, FailedSeed, Operation, SeedError, Subject, 
 pub use get::{Conflict, Get, Read};
 pub use key_text::KeyText;
 pub use link::LinkError;
+pub use op_id_text::{OpIdText, OpIdTextError};
 pub use scan::{Items, Keys, SCAN_CONCURRENCY_MAX, Scan};
 pub use session::{LineProblem, SESSION_KEYS_MAX, Session, SessionTextError};
 pub use topology::InvalidTopology;

@@ -6,18 +6,22 @@
 //!   here all the same uses the connection if it lives and fails at once if not: nobody waits for a node that has just failed.
 //! - *While the node is suspected*: a task asks it, less and less often, until it answers. It ends with the client.
 //!
+//! - *Upon a blind write*: say by when it must begin, by the node's clock, which is compared with the one here when the connection is
+//!   made and again before a blind write that comes long after.
+//!
 //! **Invariants.** A connection is used only after its node said that it is the node meant, of the cluster meant.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use quorate_protocol::outcome::Micros;
 use quorate_ring::NodeId;
-use quorate_rpc::hello::{self, Class, Hello, HelloError, Identity};
-use quorate_rpc::kv::{KeyValueClient, Topology};
+use quorate_rpc::clock::FarClock;
+use quorate_rpc::hello::{self, Class, Hello, HelloError, Welcome};
+use quorate_rpc::kv::{IN_FLIGHT_MAX, KeyValueClient, Topology};
 use quorate_rpc::transport;
 use tarpc::client::{Config, RpcError};
 use tokio::net::TcpStream;
@@ -28,14 +32,19 @@ use tracing::debug;
 use crate::clock::{Clock, micros};
 use crate::health::Health;
 
-/// Requests in flight on one connection, and as many waiting to be written. Beyond, operations wait and their deadline decides.
-const REQUESTS_MAX: usize = 4096;
+/// Requests that wait to be written to one connection, beside the [`IN_FLIGHT_MAX`] under way. Beyond, operations wait and their deadline
+/// decides.
+const WAITING_MAX: usize = 4096;
 
 /// How much longer tarpc waits than the operation does; the operation's own deadline decides, this only tidies up.
 const CALL_SLACK: Duration = Duration::from_millis(500);
 
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(10);
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Age of a comparison of clocks at which a blind write compares them again. Until then a hundredth of it is lost of the time that a
+/// node has to begin one.
+const COMPARED_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Why there is no connection to a node. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -89,29 +98,33 @@ impl From<io::Error> for LinkError {
 pub(crate) struct Channel {
     pub(crate) calls: KeyValueClient,
     open: Arc<AtomicBool>,
+    /// The node's clock.
+    clock: parking_lot::Mutex<FarClock>,
+    /// Held while it is asked.
+    comparing: Mutex<()>,
 }
 
 impl Channel {
     /// Connects and introduces the client, which means to reach `cluster` if it knows one.
-    pub(crate) async fn open(address: &str, cluster: Option<&str>, within: Duration) -> Result<(Self, String, Identity), LinkError> {
+    pub(crate) async fn open(address: &str, cluster: Option<&str>, within: Duration) -> Result<(Self, String, NodeId), LinkError> {
         timeout(within, Self::connect(address, cluster)).await.unwrap_or(Err(LinkError::TimedOut { after: within }))
     }
 
-    async fn connect(address: &str, cluster: Option<&str>) -> Result<(Self, String, Identity), LinkError> {
+    async fn connect(address: &str, cluster: Option<&str>) -> Result<(Self, String, NodeId), LinkError> {
         let mut stream = TcpStream::connect(address).await?;
         transport::prepare(&stream)?;
         let hello = Hello { cluster: cluster.map(str::to_owned), class: Class::Client, from: None, topology: 0 };
-        let (found, identity) = hello::introduce(&mut stream, &hello).await?;
+        let Welcome { cluster: found, node, tick, .. } = hello::introduce(&mut stream, &hello).await?;
+        let clock = parking_lot::Mutex::new(FarClock::new(tick, Instant::now()));
         if let Some(expected) = cluster.filter(|expected| *expected != found) {
             return Err(LinkError::OtherCluster { expected: expected.to_owned(), found });
         }
         let mut config = Config::default();
-        config.max_in_flight_requests = REQUESTS_MAX;
-        config.pending_request_buffer = REQUESTS_MAX;
+        config.max_in_flight_requests = IN_FLIGHT_MAX;
+        config.pending_request_buffer = WAITING_MAX;
         let started = KeyValueClient::new(config, transport::framed(stream));
         let open = Arc::new(AtomicBool::new(true));
         let closes = ClosesOnDrop(Arc::clone(&open));
-        let node = identity.node;
         let dispatch = started.dispatch;
         tokio::spawn(async move {
             let _closes = closes;
@@ -120,11 +133,27 @@ impl Channel {
                 Err(error) => debug!(%node, %error, "connection broke"),
             }
         });
-        Ok((Self { calls: started.client, open }, found, identity))
+        Ok((Self { calls: started.client, open, clock, comparing: Mutex::default() }, found, node))
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// What the node's clock shows at least at `at`; asks the node if it was last asked long ago.
+    pub(crate) async fn tick_at(&self, at: Instant, left: Duration) -> Result<u64, RpcError> {
+        if self.compared_long_ago() {
+            let _turn = self.comparing.lock().await;
+            if self.compared_long_ago() {
+                let tick = self.calls.tick(call_context(left)).await?;
+                self.clock.lock().hear(tick, Instant::now());
+            }
+        }
+        Ok(self.clock.lock().at_least(at))
+    }
+
+    fn compared_long_ago(&self) -> bool {
+        self.clock.lock().is_older_than(COMPARED_AGE_MAX, Instant::now())
     }
 }
 
@@ -220,9 +249,9 @@ impl Link {
     }
 
     async fn make(&self) -> Result<Arc<Channel>, Arc<LinkError>> {
-        let (channel, _, identity) = Channel::open(&self.address, Some(&self.cluster), self.connect_timeout).await?;
-        if identity.node != self.node {
-            return Err(Arc::new(LinkError::OtherNode { found: identity.node }));
+        let (channel, _, found) = Channel::open(&self.address, Some(&self.cluster), self.connect_timeout).await?;
+        if found != self.node {
+            return Err(Arc::new(LinkError::OtherNode { found }));
         }
         let channel = Arc::new(channel);
         self.channel.store(Some(Arc::clone(&channel)));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate_protocol::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use quorate_protocol::outcome::{Outcome, Reason, Sized};
 use quorate_protocol::{Access, Level, OpId};
-use quorate_ring::PartitionId;
+use quorate_ring::{NodeId, PartitionId};
 use quorate_rpc::kv::BucketInfo;
 use tokio::time::timeout_at;
 
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) level: Option<Level>,
     pub(crate) deadline: Duration,
     pub(crate) session: Option<Session>,
+    /// The only node that is asked, if one was named.
+    pub(crate) via: Option<NodeId>,
 }
 
 /// One key of one bucket, and how to work on it.
@@ -62,6 +64,9 @@ impl Target {
         self.check_key().map_err(|reason| invalid(None, reason))?;
         let (snapshot, info) = self.inner.bucket(&self.bucket, budget).await.map_err(|reason| invalid(None, reason))?;
         check_level(self.settings.level, access, &info).map_err(|reason| invalid(Some(&info), reason))?;
+        if self.settings.via.is_some_and(|via| !snapshot.links.contains_key(&via)) {
+            return Err(Error::UnknownNode { operation: self.operation(verb, Some(&info), None) });
+        }
         Ok((snapshot, info))
     }
 
@@ -103,19 +108,26 @@ fn check_length(what: Sized, bytes: usize, bytes_max: usize) -> Result<(), Reaso
 }
 
 impl Inner {
-    /// Routes and runs one request about a partition.
+    /// Routes and runs one request about a partition; to one node alone if `via` names it.
+    ///
+    /// # Panics
+    /// If the cluster has no node `via`.
     pub(crate) async fn run<R: Request>(
         self: &Arc<Self>,
         request: &R,
         (snapshot, info): (&Snapshot, &BucketInfo),
         partition: PartitionId,
+        via: Option<NodeId>,
         budget: Budget,
     ) -> Result<R::Reply, Ended> {
         let (homes, others) = snapshot.placed(info, partition);
         let homes: Vec<_> = homes.iter().map(|node| snapshot.link(node)).collect();
         let others = others.iter().map(|node| snapshot.link(*node));
         let draw = rand::random();
-        let candidates = routing::order(&homes, others, |link| link.standing(), draw);
+        let candidates = match via {
+            Some(node) => vec![snapshot.link(node)],
+            None => routing::order(&homes, others, |link| link.standing(), draw),
+        };
         let driven = drive(request, &candidates, self.options, budget, draw).await;
         let receipt = driven.result.as_ref().ok().and_then(R::receipt);
         if driven.had_link_trouble || receipt.is_some_and(|receipt| receipt.epoch > snapshot.ring.epoch()) {

@@ -88,7 +88,7 @@ impl Keys {
         let level = settings.level.or(Some(info.level));
         check_level(settings.level, Access::Read, &info).map_err(|reason| invalid(level, reason))?;
         let request = ListRequest { bucket: info.id, partition, after, count_max: self.page_keys, level: settings.level, micros_left: 0 };
-        let page = inner.run(&request, (&snapshot, &info), partition, budget).await;
+        let page = inner.run(&request, (&snapshot, &info), partition, None, budget).await;
         let page = page.map_err(|ended| ended.into_error(operation(level), budget))?;
         Ok((page, snapshot.ring.partitions().count()))
     }

@@ -106,9 +106,10 @@ impl Write {
             attempt,
             session: turn.as_ref().and_then(|turn| turn.seen()),
             micros_left: 0,
+            begin_by: None,
         };
         let partition = snapshot.ring.partitions().of_key(&target.key);
-        let result = target.inner.run(&request, (&snapshot, &info), partition, budget).await;
+        let result = target.inner.run(&request, (&snapshot, &info), partition, target.settings.via, budget).await;
         let reply = result.map_err(|ended| ended.into_error(target.operation(verb, Some(&info), Some(op)), budget))?;
         if let Some(turn) = turn {
             turn.remember(reply.session.unwrap_or_else(|| reply.context.clone()));

@@ -42,7 +42,9 @@ pub struct BucketProperties {
     /// read, so nobody replaces what they have not seen.
     pub blind_writes: bool,
     /// `fsync_before_ack`: whether a replica syncs a write before it acknowledges it. Default true. False is faster for
-    /// writes below `quorum`, which a power failure may then take back after the acknowledgement.
+    /// writes below `quorum`, which a power failure may then take back after the acknowledgement. Off, a read right after an
+    /// acknowledged put may miss it until the next sync, on the very replica that acknowledged it: reads show synced state only;
+    /// X + Y > N then does not promise read-your-writes.
     pub fsync_before_ack: bool,
 }
 

@@ -17,7 +17,8 @@ pub struct Cluster {
     /// Required. Choose a name that no other cluster you run has.
     pub id: ClusterId,
     /// `cluster.secret`: the key that authenticates contexts (what a client says it has seen). Default: none; contexts are
-    /// then guarded against accidents, not against forgery. Choose 16 or more random characters, the same on every node.
+    /// then guarded against accidents, not against forgery. It also proves nodes to each other. Without it, whoever can connect can
+    /// pass for a node that has not been met yet, or shut a known one out. Choose 16 or more random characters, the same on every node.
     pub secret: Option<Secret>,
     /// `cluster.partitions`: into how many partitions the keys are divided; a power of two, at most 16384. Default 256.
     /// Choose so many that each node of the largest size the cluster will grow to holds 32 copies or more (partitions times

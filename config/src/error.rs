@@ -6,6 +6,7 @@
 //!
 //! After an error nothing was changed and nothing was started: reading a configuration has no effects.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -263,6 +264,7 @@ impl Problem {
             }
             Self::UnknownKey { suggestion, table, valid, .. } => unknown_key_help(suggestion.as_deref(), table, valid),
             Self::Missing { expected, .. } | Self::BadValue { expected, .. } => format!("write {expected}"),
+            Self::OutOfRange { least, most, .. } if least == most => format!("write {least}"),
             Self::OutOfRange { least, most, .. } => format!("write a value from {least} to {most}"),
             Self::NotPowerOfTwo { partitions } => {
                 let below = 1_u16 << partitions.ilog2();
@@ -276,10 +278,11 @@ impl Problem {
             Self::DuplicateNode { .. } => "give every node an id of its own, such as \"n4\"".to_owned(),
             Self::DuplicateAddress { .. } => "give every node an address of its own".to_owned(),
             Self::TooManyReplicas { nodes, .. } => {
-                format!(
-                    "write a number from 1 to {}, or declare more nodes: replicas of a key live on different nodes",
-                    nodes.min(&usize::from(REPLICAS_MAX))
-                )
+                let wanted = match nodes.min(&usize::from(REPLICAS_MAX)) {
+                    1 => "1".to_owned(),
+                    most => format!("a number from 1 to {most}"),
+                };
+                format!("write {wanted}, or declare more nodes: replicas of a key live on different nodes")
             }
             Self::NotAMember { members, .. } => format!("write {}, or declare this node", one_of(members)),
             Self::AddressTaken { .. } => "write another port".to_owned(),
@@ -299,6 +302,7 @@ fn unknown_key_help(suggestion: Option<&str>, table: &str, valid: &[&str]) -> St
 
 fn level_help(error: &InvalidLevel) -> String {
     match error {
+        InvalidLevel::Impossible { replicas: 1, .. } => "write one, quorum or all, or declare more nodes".to_owned(),
         InvalidLevel::Impossible { replicas, .. } => {
             format!("write one, quorum or all, or counts from 1 to {replicas} such as \"r1w{replicas}\"")
         }
@@ -308,7 +312,8 @@ fn level_help(error: &InvalidLevel) -> String {
 }
 
 fn one_of(members: &[NodeId]) -> String {
-    members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    let different: BTreeSet<&NodeId> = members.iter().collect();
+    different.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 impl ConfigErrors {

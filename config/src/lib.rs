@@ -51,7 +51,7 @@ pub use coordination::Coordination;
 pub use error::{ConfigError, ConfigErrors, Found, Problem, ReadError};
 pub use hints::Hints;
 pub use layer::{ENVIRONMENT_PREFIX, Sources};
-pub use log::{InvalidLogFormat, Log, LogFormat};
+pub use log::{InvalidLogFilter, InvalidLogFormat, Log, LogFilter, LogFormat};
 pub use node::Node;
 pub use origin::{Origin, Place, SourceFile};
 pub use peer::Peer;

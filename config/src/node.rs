@@ -21,8 +21,9 @@ pub struct Node {
     /// `node.data_dir`: the directory of this node's data; relative paths begin where the server was started. Required.
     /// Every node needs a directory of its own, on a disk that keeps its promise when it syncs.
     pub data_dir: PathBuf,
-    /// `node.metrics_address`: host and port that serve `/metrics`, `/healthz` and `/readyz` over HTTP. Default: none are
-    /// served. Port 0 lets the system choose. It has no authentication: keep it inside your network.
+    /// `node.metrics_address`: host and port that serve `/metrics`, `/healthz` (the process runs) and `/readyz` (this node takes
+    /// requests; whether a quorum of others is in reach it does not say) over HTTP. Default: none are served. Port 0 lets the
+    /// system choose. It has no authentication: keep it inside your network.
     pub metrics_address: Option<Address>,
     /// `node.worker_threads`: threads that run requests. Default: one per core. Fewer leave room for other programs, as when
     /// several nodes share one machine; more bring nothing.

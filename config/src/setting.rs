@@ -13,7 +13,7 @@ use quorate_ring::{NodeId, Zone};
 use crate::address::{Address, ClusterId, Secret};
 use crate::bucket::BucketName;
 use crate::layer::{Item, Shape};
-use crate::log::LogFormat;
+use crate::log::{LogFilter, LogFormat};
 
 /// A type that a key of the configuration can have.
 pub(crate) trait Setting: Sized {
@@ -94,6 +94,9 @@ impl Setting for Duration {
     fn show(&self) -> String {
         const UNITS: [(u128, &str); 6] =
             [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+        if self.is_zero() {
+            return quoted("0s");
+        }
         quoted(&in_largest_unit(self.as_nanos(), &UNITS, ""))
     }
 }
@@ -139,6 +142,8 @@ texts! {
     BucketName: "1 to 64 lower-case letters, digits, hyphens or underscores, in quotes, such as \"carts\"",
     Level: "one, quorum, all or rXwY, in quotes, such as \"quorum\" or \"r2w1\"",
     LogFormat: "\"text\" or \"json\"",
+    LogFilter: "a level (off, error, warn, info, debug or trace), or levels per module, in quotes, such as \"info\" or \"info,quorate_node=debug\"; \
+                a word alone must be a level",
 }
 
 impl Setting for String {
@@ -178,9 +183,11 @@ impl Setting for Secret {
     }
 }
 
-/// `amount` in the first of `units` that divides it: rounding would show another value than the one in force.
+/// `amount` in the first of `units` that divides it: rounding would show another value than the one in force. Nothing is shown in
+/// the smallest.
 fn in_largest_unit(amount: u128, units: &[(u128, &str)], space: &str) -> String {
-    let (unit, name) = units.iter().find(|(unit, _)| amount.is_multiple_of(*unit)).expect("the last unit is 1");
+    let fits = |unit: u128| if amount == 0 { unit == 1 } else { amount.is_multiple_of(unit) };
+    let (unit, name) = units.iter().find(|(unit, _)| fits(*unit)).expect("the last unit is 1");
     format!("{}{space}{name}", amount / unit)
 }
 
@@ -205,7 +212,7 @@ mod tests {
     #[test]
     fn sizes_are_shown_without_rounding() {
         for (size, shown) in
-            [("64 MiB", "64 MiB"), ("1024 MiB", "1 GiB"), ("1000 KiB", "1000 KiB"), ("1 MB", "1000000 B"), ("1537", "1537 B")]
+            [("64 MiB", "64 MiB"), ("1024 MiB", "1 GiB"), ("1000 KiB", "1000 KiB"), ("1 MB", "1000000 B"), ("1537", "1537 B"), ("0", "0 B")]
         {
             let size = ByteSize::read(&text(size)).expect("a size");
             assert_eq!(size.show(), format!("{shown:?}"));
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!(Duration::read(&number(500)), None);
         assert_eq!(Duration::read(&text("500")), None);
         assert_eq!(Duration::read(&text("1500ms")), Some(Duration::from_millis(1500)));
-        for shown in ["1500ms", "2s", "90m", "3h", "1ns"] {
+        for shown in ["1500ms", "2s", "90m", "3h", "1ns", "0s"] {
             assert_eq!(Duration::read(&text(shown)).expect("a time").show(), format!("{shown:?}"));
         }
     }

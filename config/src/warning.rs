@@ -89,7 +89,10 @@ impl Config {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSecret => f.write_str("there is no cluster.secret: contexts are guarded against accidents only, not against forgery"),
+            Self::NoSecret => f.write_str(
+                "there is no cluster.secret: contexts are guarded against accidents only, not against forgery; and whoever can connect \
+                 can pass for a node that has not been met yet, or shut a known one out",
+            ),
             Self::ShortSecret { bytes } => {
                 write!(f, "cluster.secret has {bytes} bytes and can be guessed; write 16 or more random characters")
             }

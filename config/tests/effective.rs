@@ -111,8 +111,13 @@ fn every_line_says_who_decided_it() {
 
 #[test]
 fn the_rendered_text_is_a_configuration_with_the_same_effect() {
-    let set =
-        ["peer.heartbeat_timeout=1750ms", "log.filter=a \"b\" \\c", "coordination.background_repair_chance=1", "node.worker_threads=2"];
+    let set = [
+        "peer.heartbeat_timeout=1750ms",
+        "node.data_dir=a \"b\" \\c",
+        "log.filter=warn, quorate_node=debug",
+        "coordination.background_repair_chance=1",
+        "node.worker_threads=2",
+    ];
     let first = config(FILE, &[], &set);
     let second = config(&first.render(), &[], &[]);
     assert_eq!(first.cluster, second.cluster);

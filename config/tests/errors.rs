@@ -190,6 +190,30 @@ fn replicas_need_nodes() {
 }
 
 #[test]
+fn advice_about_a_single_node_names_one_thing() {
+    let one = "[[cluster.node]]\nid = \"n1\"\naddress = \"127.0.0.1:7400\"\n";
+    let text = format!("[cluster]\nid = \"demo\"\n{one}[node]\nid = \"n2\"\ndata_dir = \"data\"\n");
+    insta::assert_snapshot!(read(&text, &[], &[]).expect_err("must be refused").to_string(), @r"
+    q.toml:1:1: cluster.replicas is 3 by default, but the cluster has 1 node
+      write 1, or declare more nodes: replicas of a key live on different nodes
+    q.toml:7:6: node.id is n2, but no [[cluster.node]] has that id
+      write n1, or declare this node
+    ");
+    let twice = text.replace(one, &format!("{one}{one}"));
+    let errors = read(&twice, &[], &["cluster.replicas=1"]).expect_err("must be refused").to_string();
+    assert!(errors.contains("write n1, or declare this node"), "{errors}");
+}
+
+#[test]
+fn a_log_filter_that_would_log_nothing_is_refused() {
+    insta::assert_snapshot!(errors_with_set(&["log.filter=inof"]), @r#"
+    --set log.filter: log.filter cannot be the text "inof"
+      write a level (off, error, warn, info, debug or trace), or levels per module, in quotes, such as "info" or "info,quorate_node=debug"; a word alone must be a level
+    "#);
+    assert!(errors_with_set(&["log.filter=a=b=c,,"]).contains("a word alone must be a level"));
+}
+
+#[test]
 fn partitions_are_a_power_of_two() {
     insta::assert_snapshot!(errors_with_set(&["cluster.partitions=200"]), @r"
     --set cluster.partitions: cluster.partitions cannot be 200: not a power of two
@@ -238,7 +262,7 @@ fn a_wrong_value_brings_no_errors_about_its_default() {
 #[test]
 fn bucket_levels_must_be_possible() {
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nlevel = \"r5w5\"\n"), @r#"
-    q.toml:17:9: bucket carts: level r5w5 needs between 1 and 3 replicas, for a bucket with 3 home replicas per key
+    q.toml:17:9: bucket carts: level r5w5 is impossible: each of its counts is from 1 to 3, the home replicas per key in the bucket
       write one, quorum or all, or counts from 1 to 3 such as "r1w3"
     "#);
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nlevel = \"any\"\n"), @r"
@@ -246,7 +270,7 @@ fn bucket_levels_must_be_possible() {
       write one: a bucket's level serves its reads and its writes
     ");
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nreplicas = 2\nlevel = \"r1w3\"\n"), @r#"
-    q.toml:18:9: bucket carts: level r1w3 needs between 1 and 2 replicas, for a bucket with 2 home replicas per key
+    q.toml:18:9: bucket carts: level r1w3 is impossible: each of its counts is from 1 to 2, the home replicas per key in the bucket
       write one, quorum or all, or counts from 1 to 2 such as "r1w2"
     "#);
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nlevel = \"eventual\"\n"), @r#"

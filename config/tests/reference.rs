@@ -22,6 +22,18 @@ id = "n3"
 address = "127.0.0.1:7402"
 "#;
 
+/// What README.md tells people to write.
+#[test]
+fn the_configuration_of_the_readme_is_right_and_brings_no_warning() {
+    let readme = include_str!("../../README.md");
+    let text = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("README.md shows a configuration");
+    assert!(readme.contains("QUORATE__CLUSTER__SECRET"), "README.md says where the secret is written");
+    let file = SourceFile { path: "README.md".into(), text: text.to_owned() };
+    let env = vec![("QUORATE__CLUSTER__SECRET".to_owned(), "0123456789abcdef0123456789abcdef".to_owned())];
+    let config = Config::from_sources(Sources { file: Some(file), env, set: Vec::new() }).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.warnings(), []);
+}
+
 fn config(text: &str) -> Config {
     let file = SourceFile { path: "docs/configuration.toml".into(), text: text.to_owned() };
     Config::from_sources(Sources { file: Some(file), ..Sources::default() }).unwrap_or_else(|errors| panic!("{errors}"))

@@ -1,7 +1,7 @@
 //! Accepting connections: one task each, the hello within a time-out, then the service of its class.
 //!
-//! **Promise.** A caller that speaks another protocol, is slow, floods or lies costs a bounded number of connections and one
-//! log line; it never stops the loop or disturbs the other connections.
+//! **Promise.** A caller that speaks another protocol, is slow, floods or lies costs a bounded number of connections, requests and
+//! bytes, and one log line; it never stops the loop or disturbs the other connections.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use quorate_rpc::admin::Admin;
-use quorate_rpc::hello::{Class, Hello, HelloError, HelloRefusal, HelloReply, answer, receive_hello};
-use quorate_rpc::kv::KeyValue;
-use quorate_rpc::peer::Peer;
+use quorate_rpc::hello::{Class, Hello, HelloError, HelloRefusal, HelloReply, Identity, Welcome, answer, demand_proof, receive_hello};
+use quorate_rpc::kv::{self, KeyValue, KeyValueRequest, KeyValueResponse};
+use quorate_rpc::peer::{self, Peer, PeerRequest, PeerResponse};
+use quorate_rpc::proof::{Challenge, Proof, Side};
 use quorate_rpc::tarpc::server::{BaseChannel, Channel, Config};
-use quorate_rpc::transport::{framed, prepare};
+use quorate_rpc::tarpc::{ClientMessage, Response};
+use quorate_rpc::transport::{Transport, framed, framed_for_client, prepare};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::faults::Faulty;
 use crate::identity::vouch;
 use crate::node::Node;
-use crate::service::{AdminService, KvService, PeerService};
+use crate::service::{AdminService, Bounded, KvService, PeerService, Unsent};
 
 /// How long a caller may take to introduce itself.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,8 +31,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after the listener itself failed, which it does when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers of one connection that wait to be written before its handlers do.
-const ANSWERS_MAX: usize = 4_096;
+/// Requests under way on one connection that injects faults. Tests and demonstrations send one after the other.
+const ADMIN_IN_FLIGHT_MAX: usize = 16;
 
 /// Accepts connections until the node stops.
 pub(crate) async fn run(node: Arc<Node>, listener: TcpListener) {
@@ -84,48 +86,94 @@ async fn greet(node: &Node, stream: &mut TcpStream) -> Result<Option<Hello>, Hel
     if hello.from.is_some_and(|from| node.faults.is_cut(from.node)) {
         return Ok(None);
     }
-    if let Err(refusal) = check(node, &hello).await {
-        refuse(stream, refusal.clone()).await?;
-        return Err(HelloError::Refused(refusal));
-    }
+    let Trust { proof, vouches } = match trust(node, &hello, stream).await {
+        Ok(trust) => trust,
+        Err(error) => {
+            if let HelloError::Refused(refusal) = &error {
+                refuse(stream, refusal.clone()).await?;
+            }
+            return Err(error);
+        }
+    };
     let cluster = node.config.cluster.id.to_string();
-    answer(stream, &HelloReply::Welcome { cluster, identity: node.identity }).await?;
+    let identity = hello.from.map(|_| node.identity);
+    let tick = node.clock.tick().0;
+    answer(stream, &HelloReply::Welcome(Welcome { cluster, node: node.me(), identity, proof, tick, vouches })).await?;
     Ok(Some(hello))
 }
 
-async fn check(node: &Node, hello: &Hello) -> Result<(), HelloRefusal> {
+/// What a caller that is served gets to know beside who serves it.
+#[derive(Default)]
+struct Trust {
+    /// That this node is who it says.
+    proof: Option<Proof>,
+    /// That this node remembers the caller.
+    vouches: bool,
+}
+
+/// Decides whether to serve a caller. Nothing is remembered of one that does not prove who it is, where nodes can.
+async fn trust(node: &Node, hello: &Hello, stream: &mut TcpStream) -> Result<Trust, HelloError> {
+    let Some(from) = check(node, hello).map_err(HelloError::Refused)? else { return Ok(Trust::default()) };
+    let mut proof = None;
+    if let Some(key) = &node.peer_key {
+        let challenge = demand_proof(stream, hello.class, from, key, Challenge(rand::random())).await?;
+        proof = Some(key.prove(Side::Listener, challenge, hello.class, node.identity));
+    }
+    let vouches = vouch(node, from).await.map_err(HelloError::Refused)?;
+    Ok(Trust { proof, vouches })
+}
+
+/// Refuses a hello that is not for this node; otherwise says which node it claims to be from, if any.
+fn check(node: &Node, hello: &Hello) -> Result<Option<Identity>, HelloRefusal> {
     let ours = node.config.cluster.id.to_string();
     if hello.cluster.as_ref().is_some_and(|theirs| *theirs != ours) {
         return Err(HelloRefusal::OtherCluster { theirs: ours });
     }
     match (hello.class, hello.from) {
-        (Class::Client, None) => Ok(()),
-        (Class::Admin, None) if node.faults_enabled => Ok(()),
+        (Class::Client, None) => Ok(None),
+        (Class::Admin, None) if node.faults_enabled => Ok(None),
         (Class::Admin, None) => Err(HelloRefusal::FaultsDisabled),
         (Class::Peer | Class::Bulk, Some(_)) if hello.topology != node.placement.fingerprint() => Err(HelloRefusal::OtherTopology),
-        (Class::Peer | Class::Bulk, Some(from)) => vouch(node, from).await,
+        (Class::Peer | Class::Bulk, Some(from)) if !is_other_member(node, from) => Err(HelloRefusal::UnknownNode { node: from.node }),
+        (Class::Peer | Class::Bulk, Some(from)) => Ok(Some(from)),
         (Class::Client | Class::Admin, Some(_)) | (Class::Peer | Class::Bulk, None) => Err(HelloRefusal::Malformed),
     }
 }
 
+fn is_other_member(node: &Node, from: Identity) -> bool {
+    from.node != node.me() && node.config.cluster.node(from.node).is_some()
+}
+
 async fn serve(node: &Arc<Node>, stream: TcpStream, hello: &Hello) {
-    let config = Config { pending_response_buffer: ANSWERS_MAX };
+    let metrics = Arc::clone(&node.metrics);
     match (hello.class, hello.from) {
         (Class::Peer | Class::Bulk, Some(from)) => {
-            let transport = Faulty::new(framed(stream), node.faults.link(from.node));
-            let channel = BaseChannel::new(config, transport);
+            type Out = Response<Unsent<PeerResponse>>;
+            let transport: Transport<ClientMessage<PeerRequest>, Out> = framed(stream);
+            let channel = BaseChannel::new(answers(peer::IN_FLIGHT_MAX), Faulty::new(transport, node.faults.link(from.node)));
             let service = PeerService { node: Arc::clone(node), carries_hints: hello.class == Class::Bulk };
-            spawn_each(channel.execute(service.serve())).await;
+            let service = Bounded::new(service.serve(), metrics);
+            spawn_each(channel.max_concurrent_requests(peer::IN_FLIGHT_MAX).execute(service)).await;
         }
         (Class::Admin, _) => {
-            let channel = BaseChannel::new(config, framed(stream));
-            spawn_each(channel.execute(AdminService(Arc::clone(node)).serve())).await;
+            let channel = BaseChannel::new(answers(ADMIN_IN_FLIGHT_MAX), framed_for_client(stream));
+            let service = AdminService(Arc::clone(node)).serve();
+            spawn_each(channel.max_concurrent_requests(ADMIN_IN_FLIGHT_MAX).execute(service)).await;
         }
         (Class::Client | Class::Peer | Class::Bulk, _) => {
-            let channel = BaseChannel::new(config, framed(stream));
-            spawn_each(channel.execute(KvService(Arc::clone(node)).serve())).await;
+            type Out = Response<Unsent<KeyValueResponse>>;
+            let transport: Transport<ClientMessage<KeyValueRequest>, Out> = framed_for_client(stream);
+            let channel = BaseChannel::new(answers(kv::IN_FLIGHT_MAX), transport);
+            let service = Bounded::new(KvService(Arc::clone(node)).serve(), metrics);
+            spawn_each(channel.max_concurrent_requests(kv::IN_FLIGHT_MAX).execute(service)).await;
         }
     }
+}
+
+/// Room for the answers of a connection. tarpc counts a request until its answer is on the socket, takes no further ones while the
+/// socket takes no answers, and refuses those above the limit; so there is room for one answer each.
+fn answers(in_flight_max: usize) -> Config {
+    Config { pending_response_buffer: in_flight_max }
 }
 
 /// Runs every request of a connection in a task of its own.

@@ -23,6 +23,12 @@ impl Clock {
         Self { start: Instant::now(), skew_ms: AtomicI64::new(0), hybrid: Mutex::new(HybridClock::resume(highest)) }
     }
 
+    /// Ticks that are ahead of what they would be by so much.
+    #[cfg(test)]
+    pub(crate) fn set_ahead(&mut self, ahead: Duration) {
+        self.start -= ahead;
+    }
+
     /// The current tick.
     pub(crate) fn tick(&self) -> Tick {
         Tick(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))

@@ -6,6 +6,7 @@
 mod drive;
 mod list;
 mod read;
+mod repairs;
 mod write;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Reason, Sized};
 use quorate_protocol::{Context, SealedContext, Tick};
 
+pub(crate) use drive::{BACKGROUND_BYTES_MAX, Subject};
 pub(crate) use list::{keys_here, list};
 pub(crate) use read::read;
 pub(crate) use write::{forwarded, write};

@@ -59,7 +59,7 @@ mod tests {
     use quorate_protocol::hlc::Hlc;
     use quorate_protocol::notes::Notes;
     use quorate_protocol::replica::{Mint, Minted, Seen, mint};
-    use quorate_protocol::{Body, KeyEpoch};
+    use quorate_protocol::{Body, KeyEpoch, Options};
     use quorate_ring::NodeId;
 
     use super::*;
@@ -68,7 +68,7 @@ mod tests {
         let write = Mint { seen: Seen::Blind, body: Body::Value(Bytes::from_static(b"v")), op: None, hlc: Hlc(1), siblings_max: 4 };
         let give = |record: &mut KeyRecord| {
             let fresh = record.own.is_none().then_some(KeyEpoch(fresh));
-            mint(record, NodeId(9), fresh, &write, &mut Notes::default()).expect("below the limit")
+            mint(record, NodeId(9), fresh, &write, Options::default(), &mut Notes::default()).expect("below the limit")
         };
         fallback.with(BucketId(0), &Bytes::from_static(key.as_bytes()), give)
     }

@@ -30,6 +30,13 @@ pub(crate) struct FaultTable {
 }
 
 impl FaultTable {
+    /// A table with these faults in force.
+    pub(crate) fn new(faults: Faults) -> Self {
+        let table = Self::default();
+        table.set(faults);
+        table
+    }
+
     /// The link to a node.
     pub(crate) fn link(&self, to: NodeId) -> Link {
         Arc::clone(self.links.lock().entry(to).or_default())
@@ -38,6 +45,12 @@ impl FaultTable {
     /// True when nothing reaches `to` from here.
     pub(crate) fn is_cut(&self, to: NodeId) -> bool {
         self.links.lock().get(&to).is_some_and(|link| link.load().cut)
+    }
+
+    /// Links that were asked for.
+    #[cfg(test)]
+    pub(crate) fn known_links(&self) -> usize {
+        self.links.lock().len()
     }
 
     /// Replaces all faults.
@@ -147,6 +160,15 @@ mod tests {
         let (sender, receiver) = futures::channel::mpsc::unbounded();
         let link = Link::default();
         (Faulty::new(sender, Arc::clone(&link)), receiver, link)
+    }
+
+    #[test]
+    fn faults_are_in_force_before_a_link_is_asked_for() {
+        let cut = LinkFault { cut: true, delay_micros: 0 };
+        let faults = Faults { links: BTreeMap::from([(NodeId(2), cut)]), skew_ms: 0 };
+        let table = FaultTable::new(faults.clone());
+        assert!(table.is_cut(NodeId(2)) && table.link(NodeId(2)).load().cut && !table.link(NodeId(3)).load().cut);
+        assert_eq!(table.current(), faults);
     }
 
     #[tokio::test]

@@ -2,19 +2,24 @@
 //!
 //! Hints travel over a connection of their own, so that a peer that comes back to many of them serves requests meanwhile.
 
+mod departed;
+
+pub(crate) use departed::departed;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_anti_entropy::{Handoff, HandoffEffect, HandoffInput, HandoffOptions, Hint};
-use quorate_protocol::Tick;
 use quorate_protocol::notes::Notes;
-use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
+use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
+use quorate_protocol::{Options, Tick};
 use quorate_rpc::hello::Class;
-use quorate_rpc::peer::{PeerClient, ReplicaCall};
+use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
 use tokio::time::{Instant, sleep_until};
 
+use crate::metrics::Dropped;
 use crate::node::Node;
 use crate::peers::{Peer, context, dial};
 
@@ -29,6 +34,11 @@ pub(crate) fn start(node: &Arc<Node>) {
     for peer in node.peers.all() {
         tokio::spawn(deliver(Arc::clone(node), Arc::clone(peer)));
     }
+    tokio::spawn(departed::watch(Arc::clone(node)));
+}
+
+fn age_ms_max(node: &Node) -> u64 {
+    u64::try_from(node.config.hints.age_max.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Bytes after which a message of hints is closed; the hint that reaches it still belongs to it.
@@ -46,6 +56,8 @@ struct Delivery {
     gone: BTreeSet<u64>,
     /// Those of them whose removal the store has not taken yet.
     forgotten: Vec<u64>,
+    /// Those that are about to be removed undelivered: nobody will ever take them.
+    given_up: BTreeSet<u64>,
 }
 
 async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
@@ -54,7 +66,8 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
         batch_max: hints.replay_batch,
         backoff_micros_min: micros(hints.replay_backoff_min),
         backoff_micros_max: micros(hints.replay_backoff_max),
-        age_ms_max: u64::try_from(hints.age_max.as_millis()).unwrap_or(u64::MAX),
+        age_ms_max: age_ms_max(&node),
+        options: Options::default(),
     };
     let mut up = peer.watch();
     let stopping = node.stopping.clone();
@@ -67,6 +80,7 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
         gone_to: 0,
         gone: BTreeSet::new(),
         forgotten: Vec::new(),
+        given_up: BTreeSet::new(),
     };
     if *up.borrow_and_update() {
         delivery.input(HandoffInput::PeerUp).await;
@@ -158,7 +172,8 @@ impl Delivery {
         let decoded = postcard::from_bytes(bytes);
         if let Err(error) = &decoded {
             tracing::error!(peer = %self.peer.node, %error, "hint is damaged and dropped");
-            self.remove(vec![seq], 1);
+            self.given_up.insert(seq);
+            self.remove(vec![seq], 0);
         }
         decoded.ok()
     }
@@ -166,8 +181,10 @@ impl Delivery {
     fn remove(&mut self, seqs: Vec<u64>, expired: usize) {
         self.gone.extend(&seqs);
         self.forgotten.extend(&seqs);
-        let delivered = seqs.len() - expired;
-        self.node.metrics.hints_dropped.inc_by(expired as u64);
+        let refused = seqs.iter().filter(|seq| self.given_up.remove(*seq)).count();
+        let delivered = seqs.len() - expired - refused;
+        self.node.metrics.hints_dropped(Dropped::Expired, expired as u64);
+        self.node.metrics.hints_dropped(Dropped::Refused, refused as u64);
         self.node.metrics.hints_replayed.inc_by(delivered as u64);
         self.forget();
     }
@@ -198,30 +215,27 @@ impl Delivery {
             let answers = self.call(calls).await.unwrap_or_default();
             let answers = answers.into_iter().map(Some).chain(std::iter::repeat(None));
             for ((seq, only_copy), answer) in meta.into_iter().zip(answers) {
-                inputs.push(self.outcome(seq, only_copy, answer));
+                inputs.push(self.outcome(seq, only_copy, answer.as_ref()));
             }
         }
         inputs
     }
 
-    /// What an answer means for a hint. One that the replica will never take is given up, unless no other copy may exist: it would
-    /// hold up all that come after it.
-    fn outcome(&self, seq: u64, only_copy: bool, answer: Option<ReplicaReply>) -> HandoffInput {
-        match answer {
-            Some(ReplicaReply::Stored) => HandoffInput::Delivered(seq),
-            Some(ReplicaReply::Refused(refusal @ (Refusal::Stranger | Refusal::Malformed | Refusal::TooLarge))) if !only_copy => {
-                tracing::warn!(peer = %self.peer.node, %refusal, "hint is given up");
-                HandoffInput::Delivered(seq)
-            }
-            Some(ReplicaReply::Refused(_) | ReplicaReply::State { .. }) | None => HandoffInput::NotTaken(seq),
+    /// What an answer means for a hint.
+    fn outcome(&mut self, seq: u64, only_copy: bool, answer: Option<&ReplicaReply>) -> HandoffInput {
+        let input = HandoffInput::answered(seq, only_copy, answer);
+        if let (HandoffInput::Delivered(_), Some(ReplicaReply::Refused(refusal))) = (&input, answer) {
+            tracing::warn!(peer = %self.peer.node, %refusal, "hint is given up");
+            self.given_up.insert(seq);
         }
+        input
     }
 
     async fn call(&mut self, calls: Vec<ReplicaCall>) -> Option<Vec<ReplicaReply>> {
         if self.client.is_none() {
-            self.client = dial(&self.node, self.peer.node, &self.peer.address, Class::Bulk).await.ok();
+            self.client = dial(&self.node, self.peer.node, &self.peer.address, Class::Bulk).await.ok().map(|connection| connection.calls);
         }
-        let answers = self.client.as_ref()?.replica(context(DELIVERY_DEADLINE), calls).await;
+        let answers = self.client.as_ref()?.replica(context(DELIVERY_DEADLINE), Calls(calls)).await;
         if answers.is_err() {
             self.client = None;
         }

@@ -2,7 +2,7 @@
 //!
 //! - `/metrics`: Prometheus text;
 //! - `/healthz`: the process runs;
-//! - `/readyz`: the node takes requests: its store takes writes and it is not stopping.
+//! - `/readyz`: the node takes requests: its peers know it by its data directory, its store takes writes and it is not stopping.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::node::Node;
 pub(crate) async fn run(node: Arc<Node>, listener: TcpListener) {
     let stopping = node.stopping.clone();
     let routes = Router::new()
-        .route("/metrics", get(|State(node): State<Arc<Node>>| async move { node.render_metrics() }))
+        .route("/metrics", get(|State(node): State<Arc<Node>>| async move { node.inspect(Node::render_metrics).await }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(node);
@@ -29,14 +29,14 @@ pub(crate) async fn run(node: Arc<Node>, listener: TcpListener) {
     }
 }
 
-async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
+async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, String) {
     if node.draining.load(Ordering::Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if node.is_quarantined() {
-        (StatusCode::SERVICE_UNAVAILABLE, "quarantined: peers do not accept this node's data directory\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned())
+    } else if let Some(refusal) = node.refusal() {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("this node {refusal}\n"))
     } else if !node.store.is_writable() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the store takes no writes\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "the store takes no writes\n".to_owned())
     } else {
-        (StatusCode::OK, "ready\n")
+        (StatusCode::OK, "ready\n".to_owned())
     }
 }

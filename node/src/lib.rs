@@ -29,6 +29,9 @@ mod replica;
 mod server;
 mod service;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod topology;
+mod vouching;
 
 pub use server::{ServeError, ServeOptions, serve};

@@ -2,7 +2,8 @@
 //!
 //! A registry per node and no global recorder: many nodes may live in one process.
 
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -16,7 +17,7 @@ use quorate_protocol::Level;
 use quorate_protocol::outcome::Outcome;
 use quorate_ring::NodeId;
 
-use crate::store::Store;
+use crate::store::{PROPERTIES, Store};
 
 /// Bucket bounds of request durations, in seconds: from a local read to a total deadline.
 const DURATION_BOUNDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
@@ -80,6 +81,47 @@ impl EncodeLabelValue for Ended {
     }
 }
 
+/// When a read brought a replica up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RepairKind {
+    /// Before its answer.
+    Blocking,
+    /// Behind its answer.
+    Background,
+}
+
+impl EncodeLabelValue for RepairKind {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        let text = match self {
+            Self::Blocking => "blocking",
+            Self::Background => "background",
+        };
+        EncodeLabelValue::encode(&text, encoder)
+    }
+}
+
+/// Why a hint is not kept, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Dropped {
+    /// Its peer has as many as it may, or the store took none.
+    Full,
+    /// It grew too old.
+    Expired,
+    /// The peer will never take it.
+    Refused,
+}
+
+impl EncodeLabelValue for Dropped {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        let text = match self {
+            Self::Full => "full",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+        };
+        EncodeLabelValue::encode(&text, encoder)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     op: Op,
@@ -94,8 +136,13 @@ struct LevelLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RepairLabels {
-    kind: &'static str,
+    kind: RepairKind,
     level: LevelLabel,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DroppedLabels {
+    reason: Dropped,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,30 +161,35 @@ pub(crate) struct Metrics {
     stale: Family<LevelLabels, Counter>,
     conflicts: Family<LevelLabels, Counter>,
     peer_up: Family<PeerLabels, Gauge>,
+    hints_stored: Family<LevelLabels, Counter>,
+    hints_dropped: Family<DroppedLabels, Counter>,
     hints_pending: Family<PeerLabels, Gauge>,
     properties: Vec<(&'static str, Gauge<u64, AtomicU64>)>,
-    /// Hints kept here.
-    pub(crate) hints_stored: Counter,
+    fsyncs: Counter,
+    commits: Counter,
+    ring_epoch: Gauge<u64, AtomicU64>,
     /// Hints delivered from here.
     pub(crate) hints_replayed: Counter,
-    /// Hints dropped: refused because too many were kept, or for their age.
-    pub(crate) hints_dropped: Counter,
     /// Messages to peers.
     pub(crate) messages: Counter,
     /// Replica requests in those messages.
     pub(crate) replica_requests: Counter,
     /// Client requests refused because the node had too many.
     pub(crate) overloaded: Counter,
-    fsyncs: Gauge<u64, AtomicU64>,
-    commits: Gauge<u64, AtomicU64>,
+    /// Answers replaced by a refusal because their reader is too slow.
+    pub(crate) answers_refused: Counter,
+    /// Bytes of large answers that are not written to their connection yet.
+    pub(crate) unsent_bytes: Gauge,
+    /// Operations that had to end at once when they should have gone on behind their answer.
+    pub(crate) cut_short: Counter,
     /// Client requests being worked on.
     pub(crate) in_flight: Gauge,
-    ring_epoch: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
-    /// Metrics of a node whose storage engine has these properties.
-    pub(crate) fn new(properties: impl Iterator<Item = &'static str>) -> Self {
+    /// Metrics of a node whose buckets have these levels. What can be counted at a level of its own name, or at one of these, begins
+    /// at zero, so that rules about it never meet a series that is not there yet.
+    pub(crate) fn new(levels: impl Iterator<Item = Level>) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("quorate"),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
@@ -147,20 +199,29 @@ impl Metrics {
             stale: Family::default(),
             conflicts: Family::default(),
             peer_up: Family::default(),
+            hints_stored: Family::default(),
+            hints_dropped: Family::default(),
             hints_pending: Family::default(),
-            properties: properties.map(|name| (name, Gauge::default())).collect(),
-            hints_stored: Counter::default(),
+            properties: PROPERTIES.iter().map(|property| (property.name, Gauge::default())).collect(),
+            fsyncs: Counter::default(),
+            commits: Counter::default(),
+            ring_epoch: Gauge::default(),
             hints_replayed: Counter::default(),
-            hints_dropped: Counter::default(),
             messages: Counter::default(),
             replica_requests: Counter::default(),
             overloaded: Counter::default(),
-            fsyncs: Gauge::default(),
-            commits: Gauge::default(),
+            answers_refused: Counter::default(),
+            unsent_bytes: Gauge::default(),
+            cut_short: Counter::default(),
             in_flight: Gauge::default(),
-            ring_epoch: Gauge::default(),
         };
         metrics.register();
+        for level in levels.chain([Level::Any, Level::One, Level::Quorum, Level::All]).collect::<BTreeSet<_>>() {
+            metrics.begin_at_zero(level);
+        }
+        for reason in [Dropped::Full, Dropped::Expired, Dropped::Refused] {
+            drop(metrics.hints_dropped.get_or_create(&DroppedLabels { reason }));
+        }
         metrics
     }
 
@@ -169,23 +230,51 @@ impl Metrics {
         r.register("request_duration_seconds", "Time from a request's arrival to its answer", self.durations.clone());
         r.register("requests", "Requests answered", self.requests.clone());
         r.register("outcome_unknown", "Requests answered with an unknown outcome", self.unknown.clone());
-        r.register("read_repairs", "Replicas sent what they lacked by a read", self.repairs.clone());
+        r.register("read_repairs", "Replicas that a read brought up to date, before or behind its answer", self.repairs.clone());
         r.register("stale_replies", "Replicas that answered a read with less than others", self.stale.clone());
         r.register("conflicts", "Reads that found siblings", self.conflicts.clone());
-        r.register("hints_stored", "Hints kept here for other nodes", self.hints_stored.clone());
+        r.register("hints_stored", "Hints kept here for other nodes, by the level of their write", self.hints_stored.clone());
         r.register("hints_replayed", "Hints delivered from here", self.hints_replayed.clone());
-        r.register("hints_dropped", "Hints refused or dropped for their age", self.hints_dropped.clone());
-        r.register("hints_pending", "Hints kept here", self.hints_pending.clone());
+        r.register("hints_dropped", "Hints not kept, or given up", self.hints_dropped.clone());
+        r.register("hints_pending", "Hints kept here, by whom they are for", self.hints_pending.clone());
         r.register("peer_up", "Whether another node answers", self.peer_up.clone());
         r.register("ring_epoch", "The ring epoch in force", self.ring_epoch.clone());
         r.register("messages", "Messages sent to other nodes", self.messages.clone());
         r.register("replica_requests", "Replica requests in messages to other nodes", self.replica_requests.clone());
         r.register("overloaded", "Requests refused at the limit of requests in flight", self.overloaded.clone());
+        r.register(
+            "answers_refused",
+            "Answers replaced by a refusal: too many bytes waited for their reader",
+            self.answers_refused.clone(),
+        );
+        r.register("unsent_answer_bytes", "Bytes of large answers that wait for their reader", self.unsent_bytes.clone());
+        r.register("cut_short", "Operations ended at once that should have gone on behind their answer", self.cut_short.clone());
         r.register("requests_in_flight", "Client requests being worked on", self.in_flight.clone());
         r.register("fsyncs", "Synced group commits since the start", self.fsyncs.clone());
         r.register("commits", "Records and hints committed since the start", self.commits.clone());
-        for (name, gauge) in &self.properties {
-            r.register(format!("rocksdb_{name}"), "A property of the storage engine", gauge.clone());
+        for ((name, gauge), property) in self.properties.iter().zip(&PROPERTIES) {
+            r.register(format!("rocksdb_{name}"), property.help, gauge.clone());
+        }
+    }
+
+    fn begin_at_zero(&self, level: Level) {
+        let (is_read, level) = (level != Level::Any, LevelLabel(level));
+        drop(self.hints_stored.get_or_create(&LevelLabels { level }));
+        drop(self.unknown.get_or_create(&LevelLabels { level }));
+        let ops: &[Op] = if is_read { &[Op::Get, Op::List, Op::Put, Op::Delete] } else { &[Op::Put, Op::Delete] };
+        for op in ops {
+            let writes = matches!(op, Op::Put | Op::Delete);
+            for outcome in [Ended::Ok, Ended::NotApplied, Ended::Unknown].into_iter().filter(|outcome| writes || *outcome != Ended::Unknown)
+            {
+                drop(self.requests.get_or_create(&RequestLabels { op: *op, level, outcome }));
+            }
+        }
+        if is_read {
+            drop(self.stale.get_or_create(&LevelLabels { level }));
+            drop(self.conflicts.get_or_create(&LevelLabels { level }));
+            for kind in [RepairKind::Blocking, RepairKind::Background] {
+                drop(self.repairs.get_or_create(&RepairLabels { kind, level }));
+            }
         }
     }
 
@@ -199,14 +288,14 @@ impl Metrics {
         }
     }
 
-    /// A read sent `count` replicas what they lacked, `kind` saying before or behind its answer.
-    pub(crate) fn repaired(&self, level: Level, kind: &'static str, count: u64) {
-        self.repairs.get_or_create(&RepairLabels { kind, level: LevelLabel(level) }).inc_by(count);
+    /// A read brought a replica up to date.
+    pub(crate) fn repaired(&self, level: Level, kind: RepairKind) {
+        self.repairs.get_or_create(&RepairLabels { kind, level: LevelLabel(level) }).inc();
     }
 
-    /// A read found `count` replicas stale.
-    pub(crate) fn stale(&self, level: Level, count: u64) {
-        self.stale.get_or_create(&LevelLabels { level: LevelLabel(level) }).inc_by(count);
+    /// A read found a replica stale.
+    pub(crate) fn stale(&self, level: Level) {
+        self.stale.get_or_create(&LevelLabels { level: LevelLabel(level) }).inc();
     }
 
     /// A read found siblings.
@@ -214,22 +303,35 @@ impl Metrics {
         self.conflicts.get_or_create(&LevelLabels { level: LevelLabel(level) }).inc();
     }
 
+    /// A hint of a write at `level` is on its way to the store.
+    pub(crate) fn hint_stored(&self, level: Level) {
+        self.hints_stored.get_or_create(&LevelLabels { level: LevelLabel(level) }).inc();
+    }
+
+    /// So many hints are not kept, or no longer.
+    pub(crate) fn hints_dropped(&self, reason: Dropped, count: u64) {
+        self.hints_dropped.get_or_create(&DroppedLabels { reason }).inc_by(count);
+    }
+
     /// Brings what is read rather than counted up to date.
     pub(crate) fn refresh(&self, store: &Store, epoch: u64, peers: impl Iterator<Item = (NodeId, bool)>) {
         let counters = store.counters();
-        self.fsyncs.set(counters.fsyncs);
-        self.commits.set(counters.writes);
+        self.fsyncs.inner().store(counters.fsyncs, Ordering::Relaxed);
+        self.commits.inner().store(counters.writes, Ordering::Relaxed);
         self.ring_epoch.set(epoch);
+        let mut hints = store.all_hint_stats();
         for (node, up) in peers {
-            let labels = PeerLabels { peer: node.to_string() };
-            self.peer_up.get_or_create(&labels).set(i64::from(up));
-            let pending = store.hint_stats(node).count as u64;
-            self.hints_pending.get_or_create(&labels).set(i64::try_from(pending).unwrap_or(i64::MAX));
+            self.peer_up.get_or_create(&PeerLabels { peer: node.to_string() }).set(i64::from(up));
+            hints.entry(node).or_default();
         }
-        for (name, value) in store.properties() {
-            if let Some((_, gauge)) = self.properties.iter().find(|(known, _)| *known == name) {
-                gauge.set(value);
-            }
+        // Those that were there before and are gone now belong to nodes that are no members.
+        self.hints_pending.clear();
+        for (node, stats) in hints {
+            let pending = i64::try_from(stats.count).unwrap_or(i64::MAX);
+            self.hints_pending.get_or_create(&PeerLabels { peer: node.to_string() }).set(pending);
+        }
+        for ((_, gauge), (_, value)) in self.properties.iter().zip(store.properties()) {
+            gauge.set(value);
         }
     }
 
@@ -238,5 +340,30 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_alerts_look_at_is_there_before_it_happens() {
+        let text = Metrics::new([Level::Counts { r: 2, w: 1 }].into_iter()).render();
+        for sample in [
+            "quorate_outcome_unknown_total{level=\"any\"} 0",
+            "quorate_outcome_unknown_total{level=\"r2w1\"} 0",
+            "quorate_requests_total{op=\"put\",level=\"quorum\",outcome=\"unknown\"} 0",
+            "quorate_read_repairs_total{kind=\"background\",level=\"one\"} 0",
+            "quorate_stale_replies_total{level=\"all\"} 0",
+            "quorate_conflicts_total{level=\"one\"} 0",
+            "quorate_hints_stored_total{level=\"quorum\"} 0",
+            "quorate_hints_dropped_total{reason=\"expired\"} 0",
+            "quorate_fsyncs_total 0",
+            "quorate_commits_total 0",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{sample} is missing in\n{text}");
+        }
+        assert!(!text.contains("op=\"get\",level=\"any\""), "there are no reads at any");
     }
 }

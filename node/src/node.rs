@@ -11,7 +11,8 @@ use quorate_protocol::sealed::ContextSeal;
 use quorate_protocol::{BucketId, KeyEpoch};
 use quorate_ring::NodeId;
 use quorate_rpc::hello::{HelloRefusal, Identity};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use quorate_rpc::proof::PeerKey;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::store::Store;
 use crate::topology::Placement;
+use crate::vouching::Vouching;
 
 /// One node.
 pub(crate) struct Node {
@@ -33,17 +35,23 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) seal: ContextSeal,
+    /// How nodes prove to each other who they are, if the cluster has a secret.
+    pub(crate) peer_key: Option<PeerKey>,
     pub(crate) peers: Peers,
     pub(crate) faults: FaultTable,
     pub(crate) faults_enabled: bool,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
     /// Client requests that may be worked on at a time.
     pub(crate) admission: Semaphore,
+    /// Held by whoever looks at the whole node.
+    pub(crate) inspection: Mutex<()>,
     /// Connections that may be open at a time.
     pub(crate) connections: Arc<Semaphore>,
     /// Why the node's peers do not trust its data directory, once one of them has said so.
     pub(crate) quarantine: OnceLock<HelloRefusal>,
+    /// Whether its peers vouch for a new data directory.
+    pub(crate) vouching: Vouching,
     /// What this node has given out for keys it is no home of.
     pub(crate) fallback: Fallback,
     /// Set when the node is about to stop: it finishes requests and takes no new ones.
@@ -52,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) stopping: CancellationToken,
     /// What goes on behind an answer: late acknowledgements, hints, repairs.
     pub(crate) background: TaskTracker,
+    /// Bytes that it may still hold.
+    pub(crate) background_room: Arc<Semaphore>,
 }
 
 /// A client request that was let in.
@@ -74,8 +84,19 @@ impl Node {
 
     /// True once a peer has refused this node for its data directory: what it holds is not what it promised to hold, so it must
     /// neither answer nor count.
-    pub(crate) fn is_quarantined(&self) -> bool {
+    fn is_quarantined(&self) -> bool {
         self.quarantine.get().is_some()
+    }
+
+    /// Why the node serves no client and is no replica at present, if so.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        if self.is_quarantined() {
+            Some(Refusal::Quarantined)
+        } else if !self.vouching.is_done() {
+            Some(Refusal::NotVouched)
+        } else {
+            None
+        }
     }
 
     /// Notes that a peer refuses this node for its data directory, and tells the operator once.
@@ -90,8 +111,8 @@ impl Node {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Failure::refused(Reason::ShuttingDown));
         }
-        if self.is_quarantined() {
-            return Err(Failure::refused(Reason::Refused { refusal: Refusal::Quarantined }));
+        if let Some(refusal) = self.refusal() {
+            return Err(Failure::refused(Reason::Refused { refusal }));
         }
         let Ok(permit) = self.admission.try_acquire() else {
             self.metrics.overloaded.inc();
@@ -99,6 +120,19 @@ impl Node {
         };
         self.metrics.in_flight.inc();
         Ok(Admitted { node: self, _permit: permit })
+    }
+
+    /// Looks at the whole node on a thread that may block. One look at a time: whoever asks often waits for himself.
+    ///
+    /// # Panics
+    /// If the look does.
+    pub(crate) async fn inspect<T: Send + 'static>(self: &Arc<Self>, look: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let _turn = self.inspection.lock().await;
+        let node = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || look(&node)).await {
+            Ok(seen) => seen,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 
     /// The properties of a bucket.

@@ -14,12 +14,14 @@ mod reply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use quorate_protocol::Tick;
 use quorate_ring::{NodeId, PreferenceList};
 use quorate_rpc::kv::PeerTrouble;
+use quorate_rpc::clock::FarClock;
 use quorate_rpc::peer::{PeerClient, ReplicaCall};
 use tokio::sync::{mpsc, watch};
 
@@ -35,6 +37,19 @@ pub(crate) struct Outgoing {
     pub(crate) reply: ReplyTo,
 }
 
+/// A connection to one process of another node. What is known of that process's clock ends with it.
+pub(crate) struct Connection {
+    pub(crate) calls: PeerClient,
+    clock: Mutex<FarClock>,
+}
+
+impl Connection {
+    /// What the peer's clock shows at least when this node's shows `at`.
+    pub(crate) fn tick_at(&self, at: Instant) -> u64 {
+        self.clock.lock().at_least(at)
+    }
+}
+
 /// One other node.
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
@@ -43,7 +58,7 @@ pub(crate) struct Peer {
     trouble: Mutex<Option<PeerTrouble>>,
     rtt_micros: AtomicU64,
     queue: mpsc::Sender<Outgoing>,
-    client: ArcSwapOption<PeerClient>,
+    connection: ArcSwapOption<Connection>,
 }
 
 impl Peer {
@@ -68,8 +83,8 @@ impl Peer {
     }
 
     /// The connection, for calls that are not gathered.
-    pub(crate) fn client(&self) -> Option<PeerClient> {
-        self.is_up().then(|| self.client.load().as_deref().cloned()).flatten()
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.is_up().then(|| self.connection.load_full()).flatten()
     }
 
     /// Sends a request, or answers it at once with `PeerDown` or `Overloaded`.
@@ -82,7 +97,8 @@ impl Peer {
         }
     }
 
-    fn came_up(&self) {
+    /// It begins to answer.
+    pub(crate) fn came_up(&self) {
         *self.trouble.lock() = None;
         if !self.up.send_replace(true) {
             tracing::info!(peer = %self.node, "peer is up");
@@ -117,7 +133,7 @@ impl Peers {
                 trouble: Mutex::new(Some(PeerTrouble::NotYetConnected)),
                 rtt_micros: AtomicU64::new(0),
                 queue,
-                client: ArcSwapOption::empty(),
+                connection: ArcSwapOption::empty(),
             };
             by_node.insert(node, Arc::new(peer));
             queues.insert(node, receiver);

@@ -3,8 +3,8 @@
 //! **Promise.** A read shows durable state only. A mutation's answer is given together with the moment from which it is true;
 //! whoever passes the answer on waits for that moment first. This file is the one that knows this rule.
 
-use bytes::Bytes;
 use quorate_config::BucketProperties;
+use quorate_protocol::Options;
 use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::machine::MintRefusal;
 use quorate_protocol::notes::Notes;
@@ -12,6 +12,7 @@ use quorate_protocol::record::{KeyRecord, Role};
 use quorate_protocol::replica::{Mint, Minted, Refusal, ReplicaReply, ReplicaRequest, apply, mint, needs_fresh_epoch};
 use quorate_rpc::peer::ReplicaCall;
 
+use crate::coordinator::Subject;
 use crate::node::Node;
 use crate::store::{Commit, Durability, StorageKey, StoreError};
 
@@ -52,8 +53,8 @@ fn durability(bucket: &BucketProperties, must_sync: bool) -> Durability {
 /// Applies one request, of this node's own coordinator or of another node's. A delivered hint (`is_hint`) is synced in any bucket:
 /// its keeper forgets it upon the answer.
 pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
-    if node.is_quarantined() {
-        return Answer::Now(ReplicaReply::Refused(Refusal::Quarantined));
+    if let Some(refusal) = node.refusal() {
+        return Answer::Now(ReplicaReply::Refused(refusal));
     }
     if call.key.is_empty() || call.key.len() > KEY_BYTES_MAX {
         return Answer::Now(ReplicaReply::Refused(Refusal::Malformed));
@@ -66,14 +67,15 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     let answer = match &call.request {
         ReplicaRequest::Read { .. } => node.store.read(&key).map(|record| {
             let mut record = record.unwrap_or_default();
-            Answer::Now(apply(&mut record, &place.record, &call.request, &mut Notes::default()))
+            Answer::Now(apply(&mut record, &place.record, &call.request, Options::default(), &mut Notes::default()))
         }),
         ReplicaRequest::Replicate { strict, delta } => {
             for (_, version) in delta.live() {
                 // A stamp too far ahead is not followed; heartbeats tell the operator about it.
                 let _ = node.clock.observe(version.hlc);
             }
-            let transition = |record: &mut KeyRecord| apply(record, &place.record, &call.request, &mut Notes::default());
+            let transition =
+                |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
             node.store
                 .update(&key, durability(bucket, is_hint || strict.is_some()), transition)
                 .map(|(reply, commit)| Answer::After(commit, reply))
@@ -86,28 +88,31 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
 }
 
 /// Gives a write its dot, in this node's record or, as a stranger, without one.
-pub(crate) fn mint_here(
-    node: &Node,
-    bucket: &BucketProperties,
-    key: &Bytes,
-    write: &Mint,
-    role: Role,
-    strict: bool,
-) -> Result<(Minted, Option<Commit>), MintRefusal> {
+///
+/// A blind write replaces what the record holds when it is loaded, and it must be loaded by `begin_by`: after that its client may have
+/// sent it again elsewhere and been answered, and others may have replaced it, which this sending must not replace in turn. So the clock
+/// is looked at within the transition, when the record has been loaded and nothing is changed yet. A pause of the process before this
+/// look refuses the write; one after it changes nothing, because what the write replaces is settled already. The look must never move
+/// ahead of the load.
+pub(crate) fn mint_here(node: &Node, subject: &Subject, write: &Mint, role: Role) -> Result<(Minted, Option<Commit>), MintRefusal> {
+    let Subject { bucket, key, level, begin_by, .. } = subject;
     let give = |record: &mut KeyRecord| -> Result<Minted, MintRefusal> {
-        let fresh = if needs_fresh_epoch(record, node.epoch_floor) {
+        if begin_by.is_some_and(|begin_by| begin_by < node.clock.tick()) {
+            return Err(MintRefusal::Store(Refusal::Expired));
+        }
+        let fresh = if needs_fresh_epoch(record, node.epoch_floor, Options::default()) {
             Some(node.store.next_key_epoch().map_err(|error| MintRefusal::Store(refusal(&error)))?)
         } else {
             None
         };
-        mint(record, node.me(), fresh, write, &mut Notes::default()).map_err(MintRefusal::TooManySiblings)
+        mint(record, node.me(), fresh, write, Options::default(), &mut Notes::default())
     };
     if role == Role::Stranger {
         return node.fallback.with(bucket.id, key, give).map(|minted| (minted, None));
     }
     let place = node.placement.place(bucket.replicas, key);
     let key = StorageKey::new(place.partition, bucket.id, key);
-    match node.store.update(&key, durability(bucket, strict), give) {
+    match node.store.update(&key, durability(bucket, level.is_strict()), give) {
         Ok((minted, commit)) => Ok((minted?, Some(commit))),
         Err(error) => {
             log_failure(&error);

@@ -1,11 +1,13 @@
 //! Starting and stopping a node.
 //!
 //! **Rules.**
-//! - *Upon start*: open the store (which counts the boot, synced), reserve clock stamps, listen, connect, serve.
+//! - *Upon start*: open the store (which counts the boot, synced), reserve clock stamps, listen, connect, serve; on a new data directory
+//!   only once peers vouch for it.
 //! - *Upon being told to stop*: take no new requests, finish those in flight within a grace period, close the store cleanly.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,9 +16,11 @@ use quorate_config::{Address, Config};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::sealed::ContextSeal;
 use quorate_ring::PlacementError;
+use quorate_rpc::admin::Faults;
 use quorate_rpc::hello::Identity;
+use quorate_rpc::proof::PeerKey;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +32,8 @@ use crate::node::Node;
 use crate::peers::Peers;
 use crate::store::{Expected, Init, OpenError, Store, StoreError, StoreOptions};
 use crate::topology::Placement;
-use crate::{accept, handoff, http};
+use crate::vouching::Vouching;
+use crate::{accept, coordinator, handoff, http, vouching};
 
 /// How far ahead of the clock stamps are reserved, and how often.
 const RESERVE_AHEAD_MS: u64 = 3_000;
@@ -38,12 +43,14 @@ const RESERVE_EVERY: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What the command line decides about a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServeOptions {
     /// Make a new node in an empty data directory.
     pub init: bool,
     /// Let others inject faults.
     pub enable_faults: bool,
+    /// Faults in force before the first message. A node that is started again into a partition must not speak across it.
+    pub initial_faults: Faults,
 }
 
 /// A node could not start, or could not stop cleanly.
@@ -82,14 +89,19 @@ pub async fn serve(config: Config, options: ServeOptions, shutdown: impl Future<
     };
     let node = open(config, options, placement)?;
     node.store.reserve_hlc(Hlc::at_ms(node.clock.wall_ms() + RESERVE_AHEAD_MS))?.await?;
+    vouching::start(&node).await?;
     tokio::spawn(reserve_stamps(Arc::clone(&node)));
+    // With port 0 the system chose them.
+    let (address, metrics_address) = (bound(&listener), metrics_listener.as_ref().and_then(bound));
+    let (address, metrics_address) = (address.map(tracing::field::display), metrics_address.map(tracing::field::display));
     if let Some(listener) = metrics_listener {
         tokio::spawn(http::run(Arc::clone(&node), listener));
     }
     tokio::spawn(accept::run(Arc::clone(&node), listener));
     Peers::start(&node);
     handoff::start(&node);
-    tracing::info!(node = %node.me(), boot = node.identity.boot.0, address = %node.config.node.listen, "node is serving");
+    let (id, boot) = (node.me(), node.identity.boot.0);
+    tracing::info!(node = %id, boot, address, metrics_address, "node is serving");
     shutdown.await;
     stop(&node).await
 }
@@ -99,7 +111,12 @@ async fn listen(address: &Address) -> Result<TcpListener, ServeError> {
     bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
 }
 
-fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<Arc<Node>, ServeError> {
+/// Where a listener really listens, for the log.
+fn bound(listener: &TcpListener) -> Option<SocketAddr> {
+    listener.local_addr().ok()
+}
+
+pub(crate) fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<Arc<Node>, ServeError> {
     let expected = Expected {
         cluster: config.cluster.id.to_string(),
         node: config.node.id,
@@ -111,24 +128,31 @@ fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<A
     if !opened.clean {
         tracing::info!("last stop was not clean: recovered from the log");
     }
+    let clock = Clock::resume(opened.hlc);
+    clock.set_skew(options.initial_faults.skew_ms);
     let others = config.cluster.nodes.iter().filter(|node| node.id != config.node.id);
+    let vouching = Vouching::new(others.clone().count(), opened.vouched);
     let peers = Peers::new(others.map(|node| (node.id, node.address.to_string())), config.peer.queue_max);
     Ok(Arc::new(Node {
         identity: Identity { node: config.node.id, nonce: opened.nonce.0, boot: opened.boot },
         epoch_floor: opened.epoch_floor,
         seal: ContextSeal::new(config.cluster.id.as_str(), config.cluster.secret.as_ref().map(|secret| secret.expose())),
-        clock: Clock::resume(opened.hlc),
+        peer_key: config.cluster.secret.as_ref().map(|secret| PeerKey::new(config.cluster.id.as_str(), secret.expose())),
+        clock,
         admission: Semaphore::new(config.node.requests_in_flight_max),
+        inspection: Mutex::default(),
         connections: Arc::new(Semaphore::new(config.node.connections_max)),
-        faults: FaultTable::default(),
+        faults: FaultTable::new(options.initial_faults),
         faults_enabled: options.enable_faults,
-        metrics: Metrics::new(store.properties().into_iter().map(|(name, _)| name)),
+        metrics: Arc::new(Metrics::new(config.buckets.iter().map(|bucket| bucket.level))),
         started: Instant::now(),
         quarantine: OnceLock::new(),
+        vouching,
         fallback: Fallback::default(),
         draining: AtomicBool::new(false),
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
+        background_room: Arc::new(Semaphore::new(coordinator::BACKGROUND_BYTES_MAX)),
         config,
         placement,
         store,

@@ -51,6 +51,14 @@ pub enum CodecError {
         /// Bytes left over.
         extra: usize,
     },
+    /// The frame is longer than allowed; nothing of it was kept or sent.
+    #[error("frame of {bytes} bytes, more than {bytes_max}")]
+    TooLong {
+        /// Length of the frame.
+        bytes: usize,
+        /// The longest allowed.
+        bytes_max: usize,
+    },
     /// The bytes make the decoder panic.
     #[error("frame of {bytes} bytes holds an impossible value")]
     Impossible {

@@ -4,8 +4,19 @@
 //! - *The caller* sends magic, version and a [`Hello`], then waits for the [`HelloReply`].
 //! - *The listener* reads them within a time-out. Wrong magic: close. Another version, cluster, membership, or an identity it
 //!   must not trust: say which, close. Otherwise welcome, and begin the service of the connection's class.
+//! - *Between nodes of a cluster with a secret*: the listener answers the hello with a [`Challenge`]. The caller proves its identity
+//!   and challenges in turn; the welcome proves the listener's. Neither remembers an identity that is not proven.
 //!
-//! Magic, version and length have a fixed layout, so that even versions which share nothing else can refuse each other.
+//! ```text
+//! caller                           listener
+//!   | Hello ------------------------> |
+//!   | <------------------- Challenge  |   only to nodes, only with a secret
+//!   | Proof, Challenge -------------> |
+//!   | <-------------- Welcome, Proof  |   or Refused, in place of any answer
+//! ```
+//!
+//! Magic, version and length have a fixed layout, so that even versions which share nothing else can refuse each other. Clients are
+//! not told a node's nonce: together with the boot it is what a stranger would need to pass for the node where there is no secret.
 
 use std::io;
 
@@ -16,12 +27,13 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::codec;
+use crate::proof::{Challenge, PeerKey, Proof, Side};
 
 /// The first bytes of every connection, in both directions.
 pub const MAGIC: [u8; 4] = *b"QRTE";
 
 /// Raised by every change of the wire that is not an addition at the end.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Longest hello in bytes; a hello is a few names and numbers.
 const HELLO_BYTES_MAX: u16 = 4096;
@@ -67,14 +79,48 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HelloReply {
     /// Go ahead.
-    Welcome {
-        /// The listener's cluster.
-        cluster: String,
-        /// Who listens.
-        identity: Identity,
-    },
+    Welcome(Welcome),
     /// The connection is about to be closed.
     Refused(HelloRefusal),
+    /// Prove who you are, then you will be answered.
+    Challenge(Challenge),
+}
+
+/// Who listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Its cluster.
+    pub cluster: String,
+    /// The node.
+    pub node: NodeId,
+    /// Which process of that node; for other nodes only.
+    pub identity: Option<Identity>,
+    /// That it is that process, if it was challenged.
+    pub proof: Option<Proof>,
+    /// What its monotonic clock shows, in microseconds: for [`FarClock`](crate::clock::FarClock).
+    pub tick: u64,
+    /// That it durably remembers the calling node's nonce, and will refuse any other under that node's name; false for clients.
+    pub vouches: bool,
+}
+
+/// A node that has welcomed another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Which process of which node it is; proven, where nodes can.
+    pub identity: Identity,
+    /// What its monotonic clock showed, in microseconds.
+    pub tick: u64,
+    /// That it durably remembers the caller's nonce.
+    pub vouches: bool,
+}
+
+/// The caller's answer to a challenge, and a challenge of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Response {
+    /// That the caller is who its hello says.
+    pub proof: Proof,
+    /// For the listener to answer in its welcome.
+    pub challenge: Challenge,
 }
 
 /// Why a connection is refused.
@@ -126,6 +172,12 @@ pub enum HelloRefusal {
     /// The listener has as many connections as it may.
     #[error("it has too many connections")]
     TooManyConnections,
+    /// One of the two nodes does not prove that it knows the cluster's secret.
+    #[error("the two sides do not know the same cluster.secret; give all nodes the same")]
+    Unproven,
+    /// The listener could not remember the caller's identity durably, and trusts nobody whom it may forget. A later attempt may succeed.
+    #[error("its store could not take the caller's identity; trying again")]
+    NotRemembered,
 }
 
 /// A connection could not be begun.
@@ -157,18 +209,75 @@ pub enum HelloError {
     Refused(HelloRefusal),
 }
 
-/// Introduces the caller and waits for the answer.
+/// Introduces a caller that is no node, and waits for the welcome.
 ///
 /// # Errors
 /// [`HelloError`] when the other side is not ours, refuses, or breaks off. Bounded only by the caller's own time-out.
-pub async fn introduce<S>(stream: &mut S, hello: &Hello) -> Result<(String, Identity), HelloError>
+pub async fn introduce<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
 where
     S: AsyncReadExt + AsyncWriteExt + Unpin,
 {
     send(stream, hello).await?;
     match receive(stream).await? {
-        HelloReply::Welcome { cluster, identity } => Ok((cluster, identity)),
+        HelloReply::Welcome(welcome) => Ok(welcome),
         HelloReply::Refused(refusal) => Err(HelloError::Refused(refusal)),
+        HelloReply::Challenge(_) => Err(HelloError::Refused(HelloRefusal::Unproven)),
+    }
+}
+
+/// Introduces a node to another one; with a key, each side proves who it is. `challenge` must never have been used before.
+///
+/// # Errors
+/// [`HelloError`] when the other side is not ours, refuses, breaks off, or does not prove its identity.
+pub async fn introduce_node<S>(
+    stream: &mut S,
+    hello: &Hello,
+    me: Identity,
+    key: Option<&PeerKey>,
+    challenge: Challenge,
+) -> Result<Host, HelloError>
+where
+    S: AsyncReadExt + AsyncWriteExt + Unpin,
+{
+    const UNPROVEN: HelloError = HelloError::Refused(HelloRefusal::Unproven);
+    send(stream, hello).await?;
+    let mut reply = receive(stream).await?;
+    if let HelloReply::Challenge(theirs) = reply {
+        let key = key.ok_or(UNPROVEN)?;
+        let proof = key.prove(Side::Caller, theirs, hello.class, me);
+        send(stream, &Response { proof, challenge }).await?;
+        reply = receive(stream).await?;
+    }
+    let Welcome { identity, proof, tick, vouches, .. } = match reply {
+        HelloReply::Welcome(welcome) => welcome,
+        HelloReply::Refused(refusal) => return Err(HelloError::Refused(refusal)),
+        HelloReply::Challenge(_) => return Err(UNPROVEN),
+    };
+    let identity = identity.ok_or(UNPROVEN)?;
+    let is_proven = |key: &PeerKey| proof.is_some_and(|proof| key.accepts(proof, Side::Listener, challenge, hello.class, identity));
+    if key.is_none_or(is_proven) { Ok(Host { identity, tick, vouches }) } else { Err(UNPROVEN) }
+}
+
+/// Has the caller of a hello prove that it is `from`; returns its own challenge. `challenge` must never have been used before.
+///
+/// # Errors
+/// [`HelloError`] when the caller breaks off; `Refused` when it does not prove it. That has not been answered yet.
+pub async fn demand_proof<S>(
+    stream: &mut S,
+    class: Class,
+    from: Identity,
+    key: &PeerKey,
+    challenge: Challenge,
+) -> Result<Challenge, HelloError>
+where
+    S: AsyncReadExt + AsyncWriteExt + Unpin,
+{
+    send(stream, &HelloReply::Challenge(challenge)).await?;
+    let response: Response = receive(stream).await?;
+    if key.accepts(response.proof, Side::Caller, challenge, class, from) {
+        Ok(response.challenge)
+    } else {
+        Err(HelloError::Refused(HelloRefusal::Unproven))
     }
 }
 
@@ -233,13 +342,14 @@ mod tests {
     use super::*;
 
     fn hello() -> Hello {
-        let from = Identity { node: NodeId(2), nonce: 7, boot: BootId(3) };
-        Hello { cluster: Some("demo".to_owned()), class: Class::Peer, from: Some(from), topology: 99 }
+        Hello { cluster: Some("demo".to_owned()), class: Class::Peer, from: Some(ME), topology: 99 }
     }
 
-    fn welcome() -> HelloReply {
-        let identity = Identity { node: NodeId(1), nonce: 8, boot: BootId(1) };
-        HelloReply::Welcome { cluster: "demo".to_owned(), identity }
+    const ME: Identity = Identity { node: NodeId(2), nonce: 7, boot: BootId(3) };
+    const LISTENER: Identity = Identity { node: NodeId(1), nonce: 8, boot: BootId(1) };
+
+    fn welcome() -> Welcome {
+        Welcome { cluster: "demo".to_owned(), node: NodeId(1), identity: None, proof: None, tick: 12, vouches: true }
     }
 
     #[tokio::test]
@@ -247,13 +357,54 @@ mod tests {
         let (mut caller, mut listener) = tokio::io::duplex(1024);
         let listening = async {
             let received = receive_hello(&mut listener).await.expect("a hello");
-            answer(&mut listener, &welcome()).await.expect("answered");
+            answer(&mut listener, &HelloReply::Welcome(welcome())).await.expect("answered");
             received
         };
         let me = hello();
         let (introduced, received) = tokio::join!(introduce(&mut caller, &me), listening);
         assert_eq!(received, me);
-        assert_eq!(introduced.expect("welcome").1.node, NodeId(1));
+        assert_eq!(introduced.expect("welcome").node, NodeId(1));
+    }
+
+    /// Introduces n2 to n1, each with its own idea of the secret, and returns what either concludes.
+    async fn meet(ours: Option<&str>, theirs: Option<&str>) -> (Result<Host, HelloError>, Result<Identity, HelloError>) {
+        let key = |secret: &str| PeerKey::new("demo", secret);
+        let (ours, theirs) = (ours.map(key), theirs.map(key));
+        let (mut caller, mut listener) = tokio::io::duplex(1024);
+        let listening = async move {
+            let hello = receive_hello(&mut listener).await?;
+            let from = hello.from.expect("a node");
+            let mut proof = None;
+            if let Some(key) = &theirs {
+                let challenge = demand_proof(&mut listener, hello.class, from, key, Challenge([1; 16])).await?;
+                proof = Some(key.prove(Side::Listener, challenge, hello.class, LISTENER));
+            }
+            answer(&mut listener, &HelloReply::Welcome(Welcome { identity: Some(LISTENER), proof, ..welcome() })).await?;
+            Ok(from)
+        };
+        // Whoever gives up hangs up.
+        let calling = async move { introduce_node(&mut caller, &hello(), ME, ours.as_ref(), Challenge([2; 16])).await };
+        tokio::join!(calling, listening)
+    }
+
+    #[tokio::test]
+    async fn nodes_that_know_the_same_secret_prove_it_to_each_other() {
+        for secret in [None, Some("secret")] {
+            let (caller, listener) = meet(secret, secret).await;
+            let host = Host { identity: LISTENER, tick: 12, vouches: true };
+            assert_eq!((caller.expect("welcome"), listener.expect("proven")), (host, ME));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_without_the_secret_is_found_out_on_either_side() {
+        let unproven = |error| matches!(error, HelloError::Refused(HelloRefusal::Unproven));
+        let (_, listener) = meet(Some("guess"), Some("secret")).await;
+        assert!(unproven(listener.expect_err("the caller guessed")));
+        let (caller, _) = meet(None, Some("secret")).await;
+        assert!(unproven(caller.expect_err("it has nothing to prove with")));
+        let (caller, _) = meet(Some("secret"), None).await;
+        assert!(unproven(caller.expect_err("the listener proves nothing")));
     }
 
     #[tokio::test]

@@ -3,12 +3,17 @@
 use bytes::Bytes;
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Receipt};
+use quorate_protocol::replica::Refusal;
 use quorate_protocol::{Attempt, Body, BucketId, Dot, Level, OpId, SealedContext};
 use quorate_ring::{NodeId, PartitionId, RingSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::hello::HelloRefusal;
 use crate::peer::KeysPage;
+
+/// A client's requests under way on one connection, counted until their answers are written. The client lets further ones wait, the node
+/// refuses them: more would only wait for each other.
+pub const IN_FLIGHT_MAX: usize = 1_024;
 
 /// A read of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +86,10 @@ pub struct WriteRequest {
     pub session: Option<SealedContext>,
     /// Microseconds until the client stops waiting.
     pub micros_left: u64,
+    /// Of a first attempt to write blindly: the last tick of the receiving node's clock at which it may look at what the write replaces.
+    /// Later it must refuse, because its client may have sent the write again and others may have replaced it since. Without it, whoever
+    /// sends must not send again. Senders translate it by a [`FarClock`](crate::clock::FarClock).
+    pub begin_by: Option<u64>,
 }
 
 /// A write's answer.
@@ -159,6 +168,9 @@ pub enum PeerTrouble {
     /// Its connection broke and is being made again.
     #[error("connection broke")]
     Broken,
+    /// It is no member any more; what is kept for it waits until it is one again, or expires.
+    #[error("no member of this cluster")]
+    NoMember,
 }
 
 /// How a node sees another one.
@@ -203,8 +215,10 @@ pub struct Status {
     pub disk_bytes: u64,
     /// Client requests it is working on.
     pub requests_in_flight: u64,
-    /// The other members.
+    /// The other members, and nodes that are none but for which hints are kept.
     pub peers: Vec<PeerStatus>,
+    /// Why it serves no client and is no replica at present, if so.
+    pub refusal: Option<Refusal>,
 }
 
 /// Calls of clients.
@@ -222,4 +236,6 @@ pub trait KeyValue {
     async fn status() -> Status;
     /// The node's metrics, in Prometheus' text format.
     async fn metrics() -> String;
+    /// What the node's monotonic clock shows, in microseconds.
+    async fn tick() -> u64;
 }

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! hello -> | "QRTE" | version u16 | length u16 | Hello, postcard      |
-//!       <- | "QRTE" | version u16 | length u16 | HelloReply, postcard |
+//!       <- | "QRTE" | version u16 | length u16 | HelloReply, postcard |  between nodes perhaps once more, see [`hello`]
 //! then     | length u32 | tarpc message, postcard | ...
 //! ```
 //!
@@ -19,10 +19,13 @@
 //! [`hello::PROTOCOL_VERSION`]. Golden tests hold the bytes.
 
 pub mod admin;
+pub mod clock;
 pub mod codec;
+pub mod frame;
 pub mod hello;
 pub mod kv;
 pub mod peer;
+pub mod proof;
 pub mod transport;
 
 pub use tarpc;

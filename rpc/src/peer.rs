@@ -1,13 +1,24 @@
 //! What nodes ask of each other.
 
+use std::fmt;
+
 use bytes::Bytes;
 use quorate_protocol::BucketId;
 use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
 use quorate_ring::{PartitionId, RingEpoch};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::kv::{WriteReply, WriteRequest};
 use quorate_protocol::outcome::Failure;
+
+/// Most requests in one message: as many as `peer.batch_max` and `hints.replay_batch` may be set to. The smallest ones take a few
+/// bytes each, so a frame could hold millions, and hold up a thread for as long as they take.
+pub const CALLS_MAX: usize = 10_000;
+
+/// Calls under way on one connection between nodes, counted until their answers are written. The caller lets further ones wait, the
+/// listener refuses them.
+pub const IN_FLIGHT_MAX: usize = 4_096;
 
 /// One replica request on the wire. Several travel in one message; each has its own deadline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +42,42 @@ impl ReplicaCall {
             ReplicaRequest::Replicate { delta, .. } => delta.bytes(),
         };
         64 + self.key.len() + delta
+    }
+}
+
+/// The requests of one message, at most [`CALLS_MAX`]: a message with more does not decode, and ends its connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Calls(pub Vec<ReplicaCall>);
+
+impl<'de> Deserialize<'de> for Calls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(CallsVisitor).map(Self)
+    }
+}
+
+struct CallsVisitor;
+
+impl<'de> Visitor<'de> for CallsVisitor {
+    type Value = Vec<ReplicaCall>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {CALLS_MAX} requests")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut requests: A) -> Result<Self::Value, A::Error> {
+        let announced = requests.size_hint().unwrap_or(0);
+        if announced > CALLS_MAX {
+            return Err(A::Error::invalid_length(announced, &self));
+        }
+        let mut calls = Vec::with_capacity(announced);
+        while let Some(call) = requests.next_element()? {
+            if calls.len() == CALLS_MAX {
+                return Err(A::Error::invalid_length(CALLS_MAX + 1, &self));
+            }
+            calls.push(call);
+        }
+        Ok(calls)
     }
 }
 
@@ -63,17 +110,36 @@ pub struct Pong {
     pub epoch: RingEpoch,
     /// Its hybrid clock.
     pub hlc: quorate_protocol::hlc::Hlc,
+    /// Its monotonic clock, in microseconds.
+    pub tick: u64,
 }
 
 /// Calls between nodes.
 #[tarpc::service]
 pub trait Peer {
     /// Applies requests to this node's records; answers in the same order.
-    async fn replica(calls: Vec<ReplicaCall>) -> Vec<ReplicaReply>;
+    async fn replica(calls: Calls) -> Vec<ReplicaReply>;
     /// Coordinates a client's write that reached a node which is no home replica.
     async fn forward(request: WriteRequest) -> Result<WriteReply, Failure>;
     /// Lists keys this node has records of.
     async fn keys(request: KeysRequest) -> Result<KeysPage, Refusal>;
     /// Shows that the node answers.
     async fn ping() -> Pong;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::decode;
+
+    fn message(count: usize) -> Vec<u8> {
+        let call = ReplicaCall { bucket: BucketId(0), key: Bytes::new(), micros_left: 0, request: ReplicaRequest::Read { strict: None } };
+        postcard::to_stdvec(&Calls(vec![call; count])).expect("encodes")
+    }
+
+    #[test]
+    fn a_message_of_too_many_requests_does_not_decode() {
+        assert_eq!(decode::<Calls>(&message(CALLS_MAX)).expect("as many as allowed").0.len(), CALLS_MAX);
+        assert!(decode::<Calls>(&message(CALLS_MAX + 1)).is_err());
+    }
 }

@@ -2,15 +2,22 @@
 
 use std::io;
 
-use quorate_protocol::limits::FRAME_BYTES_MAX;
-use tarpc::serde_transport;
+use quorate_protocol::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use tokio::net::TcpStream;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::codec::Framed;
 
 use crate::codec::Postcard;
+use crate::frame::Frames;
+
+/// Longest message of a client, in bytes: the largest value and key, and as much again for contexts, which are far smaller. A client
+/// is a stranger; only nodes send each other several values at a time.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 4 << 20;
+
+const _: () =
+    assert!(CLIENT_FRAME_BYTES_MAX >= 2 * (VALUE_BYTES_MAX + KEY_BYTES_MAX), "every valid write fits, and some that are too large");
 
 /// Messages over TCP: receives `In`, sends `Out`.
-pub type Transport<In, Out> = serde_transport::Transport<TcpStream, In, Out, Postcard<In, Out>>;
+pub type Transport<In, Out> = tokio_serde::Framed<Framed<TcpStream, Frames>, In, Out, Postcard<In, Out>>;
 
 /// Prepares a socket for either side: small messages leave at once.
 ///
@@ -21,11 +28,11 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Turns a greeted socket into a transport. Frames above [`FRAME_BYTES_MAX`] end the connection.
-pub fn framed<In, Out>(stream: TcpStream) -> Transport<In, Out>
-where
-    In: serde::de::DeserializeOwned,
-    Out: serde::Serialize,
-{
-    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
-    serde_transport::new(Framed::new(stream, codec), Postcard::default())
+pub fn framed<In, Out>(stream: TcpStream) -> Transport<In, Out> {
+    tokio_serde::Framed::new(Framed::new(stream, Frames::new(FRAME_BYTES_MAX, FRAME_BYTES_MAX)), Postcard::default())
+}
+
+/// A node's side of a client's connection: requests above [`CLIENT_FRAME_BYTES_MAX`] end it, answers may have [`FRAME_BYTES_MAX`].
+pub fn framed_for_client<In, Out>(stream: TcpStream) -> Transport<In, Out> {
+    tokio_serde::Framed::new(Framed::new(stream, Frames::new(CLIENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX)), Postcard::default())
 }

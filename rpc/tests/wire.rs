@@ -9,13 +9,17 @@ use bytes::Bytes;
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
 use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
-use quorate_protocol::{Actor, Attempt, Body, BucketId, ClientId, Context, Dot, KeyEpoch, Level, OpId, SealedContext, Siblings, Version};
+use quorate_protocol::{
+    Actor, Attempt, Body, BootId, BucketId, ClientId, Context, Dot, KeyEpoch, Level, OpId, SealedContext, Siblings, Version,
+};
 use quorate_ring::{NodeId, PartitionId, RingEpoch};
 use quorate_rpc::admin::{Faults, LinkFault};
+use quorate_rpc::hello::{self, Class, Hello, HelloRefusal, HelloReply, Identity, Welcome};
 use quorate_rpc::kv::{
     KeyValueRequest, KeyValueResponse, ListRequest, ReadReply, ReadRequest, Sibling, WriteContext, WriteReply, WriteRequest,
 };
-use quorate_rpc::peer::{KeysPage, KeysRequest, PeerRequest, PeerResponse, Pong, ReplicaCall};
+use quorate_rpc::peer::{Calls, KeysPage, KeysRequest, PeerRequest, PeerResponse, Pong, ReplicaCall};
+use quorate_rpc::proof::{Challenge, PeerKey, Side};
 use serde::Serialize;
 
 fn key() -> Bytes {
@@ -62,12 +66,26 @@ fn write_request() -> WriteRequest {
         attempt: Attempt(1),
         session: None,
         micros_left: 2_000_000,
+        begin_by: Some(300),
     }
 }
 
 fn failure() -> Failure {
     let down = ReplicaReport { status: ReplicaStatus::Refused(Refusal::DiskFull), ..ReplicaReport::not_asked(NodeId(3)) };
     Failure { reason: Reason::Unavailable { needed: 2, answered: 1 }, outcome: Outcome::Unknown, replicas: vec![down] }
+}
+
+fn introductions(lines: &mut String) {
+    let me = Identity { node: NodeId(2), nonce: 300, boot: BootId(3) };
+    let (cluster, challenge) = (Some("shop".to_owned()), Challenge([7; 16]));
+    let proof = PeerKey::new("shop", "secret").prove(Side::Caller, challenge, Class::Peer, me);
+    line(lines, "hello", &Hello { cluster, class: Class::Peer, from: Some(me), topology: 99 });
+    line(lines, "challenge", &HelloReply::Challenge(challenge));
+    line(lines, "response", &hello::Response { proof, challenge });
+    let welcome = Welcome { cluster: "shop".to_owned(), node: NodeId(1), identity: None, proof: None, tick: 300, vouches: false };
+    line(lines, "welcome of a client", &HelloReply::Welcome(welcome.clone()));
+    line(lines, "welcome of a node", &HelloReply::Welcome(Welcome { identity: Some(me), proof: Some(proof), vouches: true, ..welcome }));
+    line(lines, "refused", &HelloReply::Refused(HelloRefusal::NotRemembered));
 }
 
 fn client_messages(lines: &mut String) {
@@ -86,22 +104,24 @@ fn client_messages(lines: &mut String) {
     line(lines, "topology", &KeyValueRequest::Topology {});
     line(lines, "status", &KeyValueRequest::Status {});
     line(lines, "metrics", &KeyValueRequest::Metrics {});
+    line(lines, "tick", &KeyValueRequest::Tick {});
+    line(lines, "tick reply", &KeyValueResponse::Tick(300));
 }
 
 fn peer_messages(lines: &mut String) {
     let call = |request| ReplicaCall { bucket: BucketId(0), key: key(), micros_left: 5, request };
     let read = call(ReplicaRequest::Read { strict: Some(RingEpoch(1)) });
     let replicate = call(ReplicaRequest::Replicate { strict: None, delta: delta() });
-    line(lines, "replica", &PeerRequest::Replica { calls: vec![read, replicate] });
-    let refused = ReplicaReply::Refused(Refusal::OtherEpoch { here: RingEpoch(4) });
-    let replies = vec![ReplicaReply::State { siblings: delta() }, ReplicaReply::Stored, refused];
+    line(lines, "replica", &PeerRequest::Replica { calls: Calls(vec![read, replicate]) });
+    let refused = [Refusal::OtherEpoch { here: RingEpoch(4) }, Refusal::NotVouched].map(ReplicaReply::Refused);
+    let replies = [ReplicaReply::State { siblings: delta() }, ReplicaReply::Stored].into_iter().chain(refused).collect();
     line(lines, "replica reply", &PeerResponse::Replica(replies));
     line(lines, "forward", &PeerRequest::Forward { request: write_request() });
     let keys = KeysRequest { partition: PartitionId(9), bucket: BucketId(0), after: None, count_max: 10 };
     line(lines, "keys", &PeerRequest::Keys { request: keys });
     line(lines, "keys reply", &PeerResponse::Keys(Ok(KeysPage { keys: vec![key()], more: true })));
     line(lines, "ping", &PeerRequest::Ping {});
-    line(lines, "pong", &PeerResponse::Ping(Pong { epoch: RingEpoch(1), hlc: Hlc(77) }));
+    line(lines, "pong", &PeerResponse::Ping(Pong { epoch: RingEpoch(1), hlc: Hlc(77), tick: 300 }));
 }
 
 fn line(lines: &mut String, name: &str, message: &impl Serialize) {
@@ -113,6 +133,7 @@ fn line(lines: &mut String, name: &str, message: &impl Serialize) {
 #[test]
 fn the_bytes_of_every_message_are_frozen() {
     let mut lines = String::new();
+    introductions(&mut lines);
     client_messages(&mut lines);
     peer_messages(&mut lines);
     let faults = Faults { links: [(NodeId(2), LinkFault { cut: true, delay_micros: 5 })].into(), skew_ms: -3 };

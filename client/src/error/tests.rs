@@ -66,7 +66,8 @@ fn a_write_that_reached_nobody_is_not_applied() {
 fn a_definite_failure_after_a_lost_sending_stays_unknown() {
     let failure = Box::new(Failure::refused(Reason::Overloaded));
     let error = Error::Failed { operation: asked(Verb::Put, b"k"), coordinator: NodeId(2), failure, outcome: Outcome::Unknown };
-    let text = "put \"k\" at quorum: the node is overloaded. outcome unknown: it was sent and may have been applied";
+    let text = "put \"k\" at quorum: the node is overloaded. \
+                outcome unknown: it was sent before that too, without an answer, and may have been applied";
     assert_eq!(error.to_string(), text);
 }
 

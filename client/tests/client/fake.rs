@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -10,9 +10,9 @@ use quorate_client::{BucketInfo, Client, ClientBuilder, Level, NodeId, Receipt, 
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Reason};
 use quorate_protocol::sealed::{ContextSeal, InvalidContext};
-use quorate_protocol::{Actor, BootId, BucketId, Context, Dot, KeyEpoch, SealedContext, Siblings, Version};
+use quorate_protocol::{Actor, BucketId, Context, Dot, KeyEpoch, SealedContext, Siblings, Version};
 use quorate_ring::{Member, Partitions, RingEpoch, RingSpec};
-use quorate_rpc::hello::{self, HelloRefusal, HelloReply, Identity};
+use quorate_rpc::hello::{self, HelloRefusal, HelloReply, Welcome};
 use quorate_rpc::kv::{KeyValue, ListRequest, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
 use quorate_rpc::peer::KeysPage;
 use quorate_rpc::transport;
@@ -55,6 +55,14 @@ struct Shared {
     scripts: Mutex<VecDeque<Script>>,
     store: Mutex<Store>,
     seen: mpsc::UnboundedSender<Seen>,
+    started: Instant,
+}
+
+impl Shared {
+    /// What the nodes' clock shows: by an hour more than any that began with this process.
+    fn tick(&self) -> u64 {
+        3_600_000_000 + u64::try_from(self.started.elapsed().as_micros()).expect("a short test")
+    }
 }
 
 /// All nodes of a cluster and what they saw.
@@ -94,7 +102,13 @@ impl Cluster {
             addresses: Vec::new(),
             buckets: vec![bucket(0, "default", u8::try_from(count.min(3)).expect("three")), bucket(1, SINGLE, 1)],
         };
-        let shared = Shared { topology: Mutex::new(topology), scripts: Mutex::default(), store: Mutex::new(Store::new()), seen: sender };
+        let shared = Shared {
+            topology: Mutex::new(topology),
+            scripts: Mutex::default(),
+            store: Mutex::new(Store::new()),
+            seen: sender,
+            started: Instant::now(),
+        };
         let mut cluster = Self { shared: Arc::new(shared), nodes: Vec::new(), seen };
         for id in (1..=count).map(NodeId) {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -116,6 +130,11 @@ impl Cluster {
         let client = settings(Client::builder().seeds(&self.nodes[0].address)).connect().await.expect("the first node answers");
         assert!(matches!(self.next().await, Seen::Topology(NodeId(1))));
         client
+    }
+
+    /// What the nodes' clock shows.
+    pub(crate) fn tick(&self) -> u64 {
+        self.shared.tick()
     }
 
     pub(crate) fn addresses(&self) -> String {
@@ -216,13 +235,14 @@ async fn serve(mut stream: TcpStream, server: Server) {
     transport::prepare(&stream).expect("open");
     let Ok(hello) = hello::receive_hello(&mut stream).await else { return };
     let cluster = lock(&server.shared.topology).cluster.clone();
-    let identity = Identity { node: server.node, nonce: 1, boot: BootId(1) };
     if hello.cluster.is_some_and(|meant| meant != cluster) {
         let refused = HelloReply::Refused(HelloRefusal::OtherCluster { theirs: cluster });
         let _ = hello::answer(&mut stream, &refused).await;
         return;
     }
-    if hello::answer(&mut stream, &HelloReply::Welcome { cluster, identity }).await.is_ok() {
+    let tick = server.shared.tick();
+    let welcome = Welcome { cluster, node: server.node, identity: None, proof: None, tick, vouches: false };
+    if hello::answer(&mut stream, &HelloReply::Welcome(welcome)).await.is_ok() {
         let channel = BaseChannel::with_defaults(transport::framed(stream));
         channel.execute(server.serve()).for_each_concurrent(None, |call| call).await;
     }
@@ -312,11 +332,16 @@ impl KeyValue for Server {
             disk_bytes: 0,
             requests_in_flight: 0,
             peers: Vec::new(),
+            refusal: None,
         }
     }
 
     async fn metrics(self, _: context::Context) -> String {
         format!("fake_node {}\n", self.node.0)
+    }
+
+    async fn tick(self, _: context::Context) -> u64 {
+        self.shared.tick()
     }
 }
 

@@ -35,6 +35,40 @@ async fn a_write_whose_connection_breaks_is_retried_under_its_name_as_a_second_a
     assert_eq!(first.context, second.context);
 }
 
+/// The nodes' clock is an hour ahead of the client's. Too early a time is harmless, but for the time that it takes from the node.
+#[tokio::test]
+async fn a_blind_write_that_is_no_retry_says_by_when_it_must_begin_by_the_nodes_clock() {
+    let mut cluster = Cluster::start(3).await;
+    let within = 20_000_000;
+    let attempts = AttemptOptions { begin_micros: within, ..AttemptOptions::default() };
+    let client = cluster.client_with(|builder| builder.attempts(attempts)).await;
+    let earliest = cluster.tick();
+    client.put("k", "v").await.expect("up");
+    let latest = cluster.tick();
+    let begin_by = cluster.next_write().await.1.begin_by.expect("it is blind");
+    // A hundredth of the time is held back, for clocks of different rates.
+    assert!((earliest + within * 98 / 100..=latest + within).contains(&begin_by), "{earliest} {begin_by} {latest}");
+
+    let context = client.get("k").await.expect("up").context().clone();
+    client.put("k", "v").context(&context).await.expect("up");
+    client.put("k", "v").concurrent().await.expect("up");
+    for _ in 0..2 {
+        assert_eq!(cluster.next_write().await.1.begin_by, None, "it replaces what it says, whenever it begins");
+    }
+}
+
+#[tokio::test]
+async fn a_blind_write_whose_answer_is_lost_is_sent_again_when_it_can_begin_no_more() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    cluster.script([Script::Break]);
+    client.put("k", "v").await.expect("the second node does it");
+    let begin_by = cluster.next_write().await.1.begin_by.expect("it is blind");
+    assert!(cluster.tick() > begin_by, "it was sent again too early");
+    let retry = cluster.next_write().await.1;
+    assert_eq!((retry.attempt, retry.begin_by), (Attempt(1), None));
+}
+
 #[tokio::test]
 async fn a_write_that_could_not_be_sent_goes_elsewhere_as_a_first_attempt() {
     let mut cluster = Cluster::start(2).await;

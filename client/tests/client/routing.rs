@@ -36,6 +36,27 @@ async fn keys_go_to_their_home_replicas_and_all_of_them_get_some() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_named_is_the_only_one_that_is_asked() {
+    let mut cluster = Cluster::start(5).await;
+    let client = cluster.client().await;
+    for node in (1..=5).map(NodeId) {
+        let bucket = client.default_bucket().via(node);
+        for index in 0..8 {
+            bucket.get(format!("key{index}")).await.expect("answered");
+            assert_eq!(cluster.next_read().await.0, node);
+            bucket.put(format!("key{index}"), "v").await.expect("answered");
+            assert_eq!(cluster.next_write().await.0, node);
+        }
+    }
+    cluster.down(NodeId(2)).await;
+    let alone = client.default_bucket().via(NodeId(2)).deadline(Duration::from_millis(300));
+    let error = alone.get("k").await.expect_err("the others are not asked").to_string();
+    assert!(error.contains("n2") && ![1, 3, 4, 5].iter().any(|node| error.contains(&NodeId(*node).to_string())), "{error}");
+    let error = client.default_bucket().via(NodeId(9)).get("k").await.expect_err("there are five");
+    assert_eq!(error.to_string(), "get \"k\" at quorum: the cluster has no such node");
+}
+
+#[tokio::test]
 async fn a_node_that_comes_back_is_used_again() {
     let mut cluster = Cluster::start(2).await;
     let client = cluster.client().await;

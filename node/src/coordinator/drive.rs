@@ -2,6 +2,9 @@
 //!
 //! **Promise.** The machine is driven until it is done, also when the caller goes away: a dropped [`Drive`] goes on in the
 //! background. tarpc aborts a handler whose caller has given up; a write's hints must be kept all the same.
+//!
+//! What goes on in the background holds values, at most [`BACKGROUND_BYTES_MAX`] of them. Beyond it an operation ends at once, as at
+//! its deadline: a write keeps its hints now rather than later, a read leaves the repair to the next one.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,26 +22,38 @@ use quorate_protocol::eventual::write::{Write, WriteFailure, Written};
 use quorate_protocol::machine::{Effect, Input, Outbox, Timer};
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::{Mint, Refusal, ReplicaReply, ReplicaRequest};
-use quorate_protocol::{Siblings, Tick};
+use quorate_protocol::{Level, Siblings, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::peer::ReplicaCall;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
+use super::repairs::Repairs;
+use crate::metrics::Dropped;
 use crate::node::Node;
 use crate::peers::{INPUTS_MAX, Inputs, Outgoing, ReplyTo};
 use crate::replica::{self, Answer, mint_here, refusal};
 use crate::store::Commit;
 
+/// Most bytes that operations hold behind their answers, of a whole node: what a replica that is silent, but not yet known to be, keeps
+/// from being done. Some seconds of a fast network.
+pub(crate) const BACKGROUND_BYTES_MAX: usize = 256 << 20;
+
+/// What an operation holds beside its values, roughly, in bytes.
+const OPERATION_BYTES: usize = 4 << 10;
+
 /// A machine of one coordinated operation.
 pub(crate) trait Machine: Send + Unpin + 'static {
     type Answer: Send + Unpin;
+    /// Whether what it replicates are repairs of what it read.
+    const REPAIRS: bool;
     fn step(&mut self, now: Tick, input: Input, out: &mut Outbox<Self::Answer>);
     fn is_done(&self) -> bool;
 }
 
 impl Machine for Read {
     type Answer = Result<ReadAnswer, ReadFailure>;
+    const REPAIRS: bool = true;
     fn step(&mut self, now: Tick, input: Input, out: &mut Outbox<Self::Answer>) {
         Self::step(self, now, input, out);
     }
@@ -49,6 +64,7 @@ impl Machine for Read {
 
 impl Machine for Write {
     type Answer = Result<Written, WriteFailure>;
+    const REPAIRS: bool = false;
     fn step(&mut self, now: Tick, input: Input, out: &mut Outbox<Self::Answer>) {
         Self::step(self, now, input, out);
     }
@@ -62,8 +78,12 @@ impl Machine for Write {
 pub(crate) struct Subject {
     pub(crate) bucket: Arc<BucketProperties>,
     pub(crate) key: Bytes,
-    pub(crate) strict: bool,
+    pub(crate) level: Level,
     pub(crate) deadline: Tick,
+    /// Of a first attempt to write blindly: the last tick at which what it replaces may be looked at.
+    pub(crate) begin_by: Option<Tick>,
+    /// Bytes of the value that is written.
+    pub(crate) value_bytes: usize,
 }
 
 /// Something local that becomes an input once it is durable.
@@ -93,6 +113,9 @@ struct Driver<M: Machine> {
     machine: M,
     outbox: Outbox<M::Answer>,
     answer: Option<M::Answer>,
+    repairs: Repairs,
+    /// Bytes of what was written or received.
+    held_bytes: usize,
     ready: VecDeque<Input>,
     settling: FuturesUnordered<Settling>,
     timers: Vec<(Tick, Timer)>,
@@ -108,6 +131,8 @@ impl<M: Machine> Drive<M> {
         let (inputs, received) = mpsc::channel(INPUTS_MAX);
         Self(Some(Box::new(Driver {
             node: Arc::clone(node),
+            repairs: Repairs::new(subject.level),
+            held_bytes: OPERATION_BYTES + subject.key.len() + subject.value_bytes,
             subject,
             machine,
             outbox: Outbox::default(),
@@ -135,11 +160,17 @@ impl<M: Machine> Drive<M> {
 impl<M: Machine> Drop for Drive<M> {
     fn drop(&mut self) {
         let Some(mut driver) = self.0.take() else { return };
-        if driver.is_over() || tokio::runtime::Handle::try_current().is_err() {
+        if driver.is_over() || driver.has_not_begun() || tokio::runtime::Handle::try_current().is_err() {
             return;
         }
+        let held = u32::try_from(driver.held_bytes.min(BACKGROUND_BYTES_MAX)).expect("the limit has 32 bits");
+        let Ok(room) = Arc::clone(&driver.node.background_room).try_acquire_many_owned(held) else {
+            driver.node.metrics.cut_short.inc();
+            return driver.cut_short();
+        };
         let background = driver.node.background.clone();
         background.spawn(async move {
+            let _room = room;
             while !driver.is_over() {
                 driver.advance().await;
             }
@@ -152,12 +183,34 @@ impl<M: Machine> Driver<M> {
         self.machine.is_done() && self.ready.is_empty()
     }
 
+    fn has_not_begun(&self) -> bool {
+        self.ready.front() == Some(&Input::Start)
+    }
+
     /// Feeds the machine the next input there is, waiting for one if need be.
     async fn advance(&mut self) {
         let input = match self.ready.pop_front() {
             Some(input) => input,
             None => self.next_input().await,
         };
+        self.step(input);
+    }
+
+    /// Ends the operation as its deadline would.
+    fn cut_short(&mut self) {
+        while let Some(input) = self.ready.pop_front() {
+            self.step(input);
+        }
+        self.step(Input::Timer(Timer::Deadline));
+    }
+
+    fn step(&mut self, input: Input) {
+        if let Input::Reply { from, reply } = &input {
+            self.repairs.replied(*from, reply, &self.node.metrics);
+            if let ReplicaReply::State { siblings } = reply {
+                self.held_bytes += siblings.bytes();
+            }
+        }
         self.machine.step(self.node.clock.tick(), input, &mut self.outbox);
         for effect in self.outbox.drain() {
             self.carry_out(effect);
@@ -187,13 +240,21 @@ impl<M: Machine> Driver<M> {
     }
 
     fn carry_out(&mut self, effect: Effect<M::Answer>) {
+        if M::REPAIRS
+            && let Effect::Send { to, request } = &effect
+        {
+            self.repairs.sent(*to, request, &self.node.metrics);
+        }
         match effect {
             Effect::Send { to, request } if to == self.node.me() => self.send_here(request),
             Effect::Send { to, request } => self.send(to, request),
             Effect::Mint { mint, role } => self.mint(&mint, role),
             Effect::KeepHint { target, delta } => self.keep_hint(target, delta),
             Effect::SetTimer { timer, at } => self.timers.push((at, timer)),
-            Effect::Finish(answer) => self.answer = Some(answer),
+            Effect::Finish(answer) => {
+                self.repairs.answered();
+                self.answer = Some(answer);
+            }
         }
     }
 
@@ -219,8 +280,7 @@ impl<M: Machine> Driver<M> {
 
     fn mint(&mut self, mint: &Mint, role: Role) {
         let from = self.node.me();
-        let Subject { bucket, key, strict, .. } = &self.subject;
-        match mint_here(&self.node, bucket, key, mint, role, *strict) {
+        match mint_here(&self.node, &self.subject, mint, role) {
             Err(refusal) => self.ready.push_back(Input::MintRefused(refusal)),
             Ok((minted, commit)) => {
                 self.ready.push_back(Input::Minted(minted));
@@ -234,11 +294,11 @@ impl<M: Machine> Driver<M> {
     fn keep_hint(&mut self, target: NodeId, delta: Siblings) {
         match self.put_hint(target, delta) {
             Some(commit) => {
-                self.node.metrics.hints_stored.inc();
+                self.node.metrics.hint_stored(self.subject.level);
                 self.settle(commit, target, Input::HintKept(target), |target, _| Input::HintRefused(target));
             }
             None => {
-                self.node.metrics.hints_dropped.inc();
+                self.node.metrics.hints_dropped(Dropped::Full, 1);
                 self.ready.push_back(Input::HintRefused(target));
             }
         }

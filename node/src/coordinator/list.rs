@@ -3,7 +3,7 @@
 //! **Promise.** A page holds every key, above the page before, of which some asked replica has a record, up to the page's last
 //! key. Deleted keys are among them; reading each key at the level tells. Pages are never empty while there is more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,14 @@ use quorate_protocol::outcome::{Failure, Outcome, Reason, ReplicaReport, Replica
 use quorate_protocol::quorum::ReadQuorum;
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::Refusal;
+use quorate_protocol::{Options, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::kv::ListRequest;
 use quorate_rpc::peer::{KeysPage, KeysRequest};
+use quorate_rpc::tarpc::client::RpcError;
+use tokio::time::timeout;
 
-use super::{deadline, micros};
+use super::deadline;
 use crate::metrics::{Ended, Op};
 use crate::node::Node;
 use crate::peers::context;
@@ -37,60 +40,77 @@ pub(crate) async fn list(node: &Arc<Node>, request: ListRequest) -> Result<KeysP
         .placement
         .place_partition(bucket.replicas, request.partition)
         .ok_or_else(|| Failure::refused(Reason::Refused { refusal: Refusal::Malformed }))?;
-    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch)
+    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
-    let left = deadline(node, begun, request.micros_left.min(micros(node.config.coordination.deadline_max))).since(begun);
+    let deadline = deadline(node, begun, request.micros_left);
     let keys = KeysRequest {
         partition: request.partition,
         bucket: request.bucket,
         after: request.after,
         count_max: request.count_max.clamp(1, KEYS_MAX),
     };
-    let result = gather(node, &quorum, &keys, Duration::from_micros(left)).await;
+    let result = gather(node, &quorum, &keys, begun, deadline).await;
     let took = Duration::from_micros(node.clock.tick().since(begun));
     node.metrics.answered(Op::List, level, if result.is_ok() { Ended::Ok } else { Ended::NotApplied }, took);
     result
 }
 
-/// Asks as many replicas as the level needs, and further ones in place of those that fail.
-async fn gather(node: &Arc<Node>, quorum: &ReadQuorum, keys: &KeysRequest, left: Duration) -> Result<KeysPage, Failure> {
+/// Asks as many replicas as the level needs, and further ones in place of those that fail, all of them by one deadline.
+async fn gather(node: &Arc<Node>, quorum: &ReadQuorum, keys: &KeysRequest, begun: Tick, deadline: Tick) -> Result<KeysPage, Failure> {
     let needed = usize::from(quorum.needed());
     let mut candidates = node.peers.preferred(node.me(), quorum.homes()).into_iter();
-    let mut asked: FuturesUnordered<_> = candidates.by_ref().take(needed).map(|replica| ask(node, replica, keys, left)).collect();
+    let mut asked: FuturesUnordered<_> = candidates.by_ref().take(needed).map(|replica| ask(node, replica, keys, deadline)).collect();
     let mut pages = Vec::new();
-    let mut failed = Vec::new();
+    let mut statuses = BTreeMap::new();
     while let Some((replica, answer)) = asked.next().await {
-        match answer {
-            Ok(page) => pages.push(page),
-            Err(status) => {
-                failed.push(ReplicaReport { status, ..ReplicaReport::not_asked(replica) });
-                asked.extend(candidates.next().map(|further| ask(node, further, keys, left)));
+        let now = node.clock.tick();
+        let status = match answer {
+            Ok(page) => {
+                pages.push(page);
+                ReplicaStatus::Answered
             }
-        }
+            Err(status) => {
+                let next = candidates.next().filter(|_| now < deadline);
+                asked.extend(next.map(|further| ask(node, further, keys, deadline)));
+                status
+            }
+        };
+        statuses.insert(replica, (status, now.since(begun)));
     }
-    if pages.len() < needed {
-        let reason = Reason::Unavailable { needed: quorum.needed(), answered: u8::try_from(pages.len()).unwrap_or(u8::MAX) };
-        return Err(Failure { reason, outcome: Outcome::NotApplied, replicas: failed });
+    if pages.len() >= needed {
+        return Ok(unite(pages));
     }
-    Ok(unite(pages))
+    let (needed, answered) = (quorum.needed(), u8::try_from(pages.len()).unwrap_or(u8::MAX));
+    let is_late = node.clock.tick() >= deadline;
+    let reason = if is_late { Reason::TimedOut { needed, answered } } else { Reason::Unavailable { needed, answered } };
+    let report = |replica| match statuses.remove(&replica) {
+        Some((status, micros)) => ReplicaReport { status, micros, ..ReplicaReport::not_asked(replica) },
+        None => ReplicaReport::not_asked(replica),
+    };
+    Err(Failure { reason, outcome: Outcome::NotApplied, replicas: quorum.homes().iter().map(report).collect() })
 }
 
-async fn ask(node: &Arc<Node>, replica: NodeId, keys: &KeysRequest, left: Duration) -> (NodeId, Result<KeysPage, ReplicaStatus>) {
+async fn ask(node: &Arc<Node>, replica: NodeId, keys: &KeysRequest, deadline: Tick) -> (NodeId, Result<KeysPage, ReplicaStatus>) {
+    let left = Duration::from_micros(deadline.since(node.clock.tick()));
     if replica == node.me() {
-        return (replica, keys_here(node, keys).await.map_err(ReplicaStatus::Refused));
+        let listed = timeout(left, keys_here(node, keys)).await;
+        return (replica, listed.map_or(Err(ReplicaStatus::TimedOut), |keys| keys.map_err(ReplicaStatus::Refused)));
     }
-    let Some(client) = node.peers.peer(replica).and_then(|peer| peer.client()) else {
+    let Some(connection) = node.peers.peer(replica).and_then(|peer| peer.connection()) else {
         return (replica, Err(ReplicaStatus::Down));
     };
-    let answer = match client.keys(context(left), keys.clone()).await {
+    let answer = match connection.calls.keys(context(left), keys.clone()).await {
         Ok(answer) => answer.map_err(ReplicaStatus::Refused),
-        Err(_no_answer) => Err(ReplicaStatus::TimedOut),
+        Err(RpcError::DeadlineExceeded) => Err(ReplicaStatus::TimedOut),
+        Err(RpcError::Server(_)) => Err(ReplicaStatus::Refused(Refusal::Overloaded)),
+        Err(RpcError::Shutdown | RpcError::Channel(_) | RpcError::Send(_)) => Err(ReplicaStatus::Down),
     };
     (replica, answer)
 }
 
 /// This node's own list.
 pub(crate) async fn keys_here(node: &Arc<Node>, request: &KeysRequest) -> Result<KeysPage, Refusal> {
+    node.refusal().map_or(Ok(()), Err)?;
     let bucket = node.placement.bucket(request.bucket).ok_or(Refusal::Malformed)?;
     let place = node.placement.place_partition(bucket.replicas, request.partition).ok_or(Refusal::Malformed)?;
     if place.record.role == Role::Stranger {

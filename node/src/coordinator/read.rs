@@ -8,7 +8,7 @@ use quorate_protocol::limits::FRAME_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::ReadQuorum;
 use quorate_protocol::replica::Refusal;
-use quorate_protocol::{Context, Level};
+use quorate_protocol::{Context, Level, Options};
 use quorate_rpc::kv::{ReadReply, ReadRequest, Sibling};
 
 use super::drive::{Drive, Subject};
@@ -27,7 +27,8 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
     let level = request.level.unwrap_or(bucket.level);
     let seen = request.seen.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
     let begun = node.clock.tick();
-    let subject = Subject { strict: level.is_strict(), key: request.key, deadline: deadline(node, begun, request.micros_left), bucket };
+    let deadline = deadline(node, begun, request.micros_left);
+    let subject = Subject { level, key: request.key, deadline, begin_by: None, bucket, value_bytes: 0 };
     let plan = plan(node, &subject, level, seen.unwrap_or_default())?;
     let seal = (subject.bucket.id, subject.key.clone());
     let result = Drive::new(node, subject, Read::new(plan, begun)).answer().await;
@@ -49,7 +50,7 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
 
 fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<ReadPlan, Failure> {
     let place = node.placement.place(subject.bucket.replicas, &subject.key);
-    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch)
+    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     let coordination = &node.config.coordination;
     let repair_behind =
@@ -65,6 +66,7 @@ fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<R
         repair_behind,
         hedge_after_micros: micros(coordination.hedge_after),
         deadline: subject.deadline,
+        options: Options::default(),
     })
 }
 
@@ -83,11 +85,6 @@ fn reply(node: &Node, level: Level, answer: ReadAnswer, context: quorate_protoco
         .collect();
     if siblings.len() > 1 {
         node.metrics.conflict(level);
-    }
-    let stale = answer.receipt.replicas.iter().filter(|report| report.stale).count() as u64;
-    if stale > 0 {
-        node.metrics.stale(level, stale);
-        node.metrics.repaired(level, if level.is_strict() { "blocking" } else { "background" }, stale);
     }
     ReadReply { siblings, context, receipt: answer.receipt }
 }

@@ -10,10 +10,11 @@ use quorate_protocol::limits::VALUE_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, ReplicaReport, ReplicaStatus, Sized};
 use quorate_protocol::quorum::WriteQuorum;
 use quorate_protocol::record::Role;
-use quorate_protocol::replica::{Mint, Seen};
-use quorate_protocol::{Body, Context, Level, Tick};
+use quorate_protocol::replica::{Mint, Refusal, Seen};
+use quorate_protocol::{Body, Context, Level, Options, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::kv::{WriteContext, WriteReply, WriteRequest};
+use quorate_rpc::tarpc::client::RpcError;
 
 use super::drive::{Drive, Subject};
 use super::{check_key, deadline, micros, open, too_large};
@@ -54,14 +55,18 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
     let _admitted = node.admit().map_err(mark)?;
     let checked = check(node, &request, begun).map_err(mark)?;
     let place = node.placement.place(checked.subject.bucket.replicas, &checked.subject.key);
-    let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch)
+    let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| mark(Failure::refused(Reason::InvalidLevel(invalid))))?;
     let down = node.peers.down(&place.homes);
     let op = if matches!(request.body, Body::Tombstone) { Op::Delete } else { Op::Put };
     let level = checked.level;
     let result = match route(node.me(), &quorum, &down, was_forwarded) {
         Route::Here(role) => here(node, checked, request, &place, quorum, role, begun).await,
-        Route::Forward(home) => return forward(node, home, &quorum, request, checked.subject.deadline).await,
+        Route::Forward(home) => match forward(node, home, &quorum, request, &checked.subject).await {
+            // The home replica has counted it.
+            Ok(answer) => return answer,
+            Err(no_answer) => Err(mark(no_answer)),
+        },
         Route::Nowhere => Err(mark(nobody_there(&quorum, down))),
     };
     let ended = result.as_ref().map_or_else(|failure| failure.outcome.into(), |_| Ended::Ok);
@@ -87,8 +92,14 @@ fn check(node: &Node, request: &WriteRequest, begun: Tick) -> Result<Checked, Fa
         WriteContext::Concurrent => Seen::Nothing,
     };
     let session = request.session.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
-    let subject =
-        Subject { strict: level.is_strict(), key: request.key.clone(), deadline: deadline(node, begun, request.micros_left), bucket };
+    let deadline = deadline(node, begun, request.micros_left);
+    let value_bytes = match &request.body {
+        Body::Value(value) => value.len(),
+        Body::Tombstone => 0,
+    };
+    // A retry finds what became of the first try, or writes as if it had seen nothing.
+    let begin_by = request.begin_by.filter(|_| seen == Seen::Blind && !request.attempt.is_retry()).map(Tick);
+    let subject = Subject { level, key: request.key.clone(), deadline, begin_by, bucket, value_bytes };
     Ok(Checked { subject, level, seen, session })
 }
 
@@ -113,6 +124,7 @@ async fn here(
         attempt: request.attempt,
         deadline: subject.deadline,
         hint_after_micros: micros(node.config.coordination.hint_after),
+        options: Options::default(),
     };
     let (bucket, key) = (subject.bucket.id, subject.key.clone());
     let result = Drive::new(node, subject, Write::new(plan, begun)).answer().await;
@@ -137,34 +149,37 @@ async fn here(
     }
 }
 
-/// Hands a write to a home replica. Once it has left, only that replica's answer says what became of it.
+/// Hands a write to a home replica. Once it has left, only that replica's answer says what became of it: the inner result. The outer
+/// one is an error when there is no answer.
 async fn forward(
     node: &Node,
     home: NodeId,
     quorum: &WriteQuorum,
     mut request: WriteRequest,
-    deadline: Tick,
-) -> Result<WriteReply, Failure> {
-    let retry = request.attempt.is_retry();
-    let Some(client) = node.peers.peer(home).and_then(|peer| peer.client()) else {
-        let mut failure = nobody_there(quorum, BTreeSet::from([home]));
-        if retry {
-            failure.outcome = Outcome::Unknown;
-        }
-        return Err(failure);
-    };
-    request.micros_left = deadline.since(node.clock.tick());
-    let request_micros = request.micros_left;
-    let context = call_context(Duration::from_micros(request_micros));
-    match client.forward(context, request).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            tracing::debug!(peer = %home, %error, "forwarded write got no answer");
-            let status = ReplicaReport { status: ReplicaStatus::TimedOut, micros: request_micros, ..ReplicaReport::not_asked(home) };
-            let reason = Reason::TimedOut { needed: quorum.needed(), answered: 0 };
-            Err(Failure { reason, outcome: Outcome::Unknown, replicas: vec![status] })
-        }
-    }
+    subject: &Subject,
+) -> Result<Result<WriteReply, Failure>, Failure> {
+    let begun = node.clock.tick();
+    let connection = node.peers.peer(home).and_then(|peer| peer.connection());
+    let connection = connection.ok_or_else(|| nobody_there(quorum, BTreeSet::from([home])))?;
+    request.micros_left = subject.deadline.since(begun);
+    // In the home replica's ticks. If it has passed meanwhile, it has passed there too.
+    request.begin_by = subject.begin_by.map(|begin_by| connection.tick_at(node.clock.instant(begin_by)));
+    let context = call_context(Duration::from_micros(request.micros_left));
+    connection.calls.forward(context, request).await.map_err(|error| {
+        tracing::debug!(peer = %home, %error, "forwarded write got no answer");
+        let (needed, answered) = (quorum.needed(), 0);
+        let (status, reason, outcome) = match error {
+            // Refused for the number of calls, before it was looked at.
+            RpcError::Server(_) => (ReplicaStatus::Refused(Refusal::Overloaded), Reason::Overloaded, Outcome::NotApplied),
+            RpcError::Send(_) => (ReplicaStatus::NotAsked, Reason::Overloaded, Outcome::NotApplied),
+            RpcError::DeadlineExceeded => (ReplicaStatus::TimedOut, Reason::TimedOut { needed, answered }, Outcome::Unknown),
+            RpcError::Shutdown | RpcError::Channel(_) => (ReplicaStatus::Down, Reason::Unavailable { needed, answered }, Outcome::Unknown),
+        };
+        let micros = node.clock.tick().since(begun);
+        let report = |node| ReplicaReport { micros, status: status.clone(), ..ReplicaReport::not_asked(node) };
+        let replicas = quorum.homes().iter().map(|node| if node == home { report(node) } else { ReplicaReport::not_asked(node) });
+        Failure { reason, outcome, replicas: replicas.collect() }
+    })
 }
 
 /// A write that no home replica can be reached for; nothing was sent. Names those that are away.

@@ -1,19 +1,19 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quorate_protocol::Tick;
 use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_rpc::kv::PeerTrouble;
-use quorate_rpc::peer::{PeerClient, ReplicaCall};
+use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
 use tokio::sync::mpsc;
 
 use super::connection::context;
 use super::heartbeat::{Beat, Heartbeat, beat};
-use super::{Outgoing, Peer, ReplyTo};
+use super::{Connection, Outgoing, Peer, ReplyTo};
 use crate::node::Node;
 
 /// How much longer a message may take than the operations in it: their own deadlines come first, and say that a silent peer timed
@@ -38,7 +38,7 @@ enum Sent {
 }
 
 /// Serves a connection until it breaks; returns why. Requests in flight then are answered with `PeerDown`.
-pub(super) async fn run(node: &Node, peer: &Peer, client: &PeerClient, queue: &mut mpsc::Receiver<Outgoing>) -> PeerTrouble {
+pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue: &mut mpsc::Receiver<Outgoing>) -> PeerTrouble {
     let config = &node.config.peer;
     let mut heartbeat = Heartbeat::new(config.heartbeat_interval, config.heartbeat_timeout);
     let mut beats = FuturesUnordered::new();
@@ -50,10 +50,14 @@ pub(super) async fn run(node: &Node, peer: &Peer, client: &PeerClient, queue: &m
                 if received == 0 {
                     return PeerTrouble::Broken;
                 }
+                if !peer.is_up() {
+                    // Sent by somebody who saw it up a moment ago. Dropped, they are answered with `PeerDown`.
+                    waiting.clear();
+                }
                 for batch in batches(waiting.drain(..)) {
                     node.metrics.messages.inc();
                     node.metrics.replica_requests.inc_by(batch.len() as u64);
-                    messages.push(send(client.clone(), batch, node.clock.tick()));
+                    messages.push(send(connection.calls.clone(), batch, node.clock.tick()));
                 }
             }
             Some(sent) = messages.next() => match sent {
@@ -67,13 +71,14 @@ pub(super) async fn run(node: &Node, peer: &Peer, client: &PeerClient, queue: &m
                     messages.clear();
                 }
                 if beats.is_empty() {
-                    beats.push(beat(client.clone(), heartbeat.timeout()));
+                    beats.push(beat(connection.calls.clone(), heartbeat.timeout()));
                 }
             }
             Some(outcome) = beats.next() => match outcome {
                 Beat::Heard(pong, micros) => {
                     heartbeat.heard();
                     peer.rtt_micros.store(micros, std::sync::atomic::Ordering::Relaxed);
+                    connection.clock.lock().hear(pong.tick, Instant::now());
                     follow(node, peer, pong.hlc);
                     peer.came_up();
                 }
@@ -123,7 +128,7 @@ async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
         })
         .unzip();
     let within = Duration::from_micros(latest.since(now)) + MESSAGE_SLACK;
-    match client.replica(context(within), calls).await {
+    match client.replica(context(within), Calls(calls)).await {
         Ok(answers) => {
             for (reply, answer) in replies.into_iter().zip(answers) {
                 reply.answer(answer);
@@ -132,8 +137,13 @@ async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
         }
         // Their operations are over: nobody waits for these answers any more.
         Err(RpcError::DeadlineExceeded) => Sent::Settled,
-        // Too long for a frame, or aborted by the peer: this message's trouble, not the connection's.
-        Err(RpcError::Server(_) | RpcError::Send(_)) => {
+        // The peer has too many calls of this connection: this message's trouble, not the connection's.
+        Err(RpcError::Server(_)) => {
+            replies.into_iter().for_each(ReplyTo::overloaded);
+            Sent::Settled
+        }
+        // Too long for a frame.
+        Err(RpcError::Send(_)) => {
             for reply in replies {
                 reply.answer(ReplicaReply::Refused(Refusal::TooLarge));
             }

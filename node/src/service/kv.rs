@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quorate_protocol::outcome::Failure;
-use quorate_rpc::kv::{KeyValue, ListRequest, PeerStatus, ReadReply, ReadRequest, Status, Topology, WriteReply, WriteRequest};
+use quorate_rpc::kv::{KeyValue, ListRequest, PeerStatus, PeerTrouble, ReadReply, ReadRequest, Status, Topology, WriteReply, WriteRequest};
 use quorate_rpc::peer::KeysPage;
 use quorate_rpc::tarpc::context::Context;
 
 use crate::coordinator;
+use crate::handoff::departed;
 use crate::node::Node;
 
 /// One client's connection.
@@ -33,14 +34,19 @@ impl KeyValue for KvService {
     }
 
     async fn status(self, _: Context) -> Status {
-        status(&self.0)
+        self.0.inspect(status).await
     }
 
     async fn metrics(self, _: Context) -> String {
-        self.0.render_metrics()
+        self.0.inspect(Node::render_metrics).await
+    }
+
+    async fn tick(self, _: Context) -> u64 {
+        self.0.clock.tick().0
     }
 }
 
+/// Reads directories and the engine's measures: not for threads that run async tasks.
 fn status(node: &Node) -> Status {
     let peers = node.peers.all().map(|peer| {
         let hints = node.store.hint_stats(peer.node);
@@ -55,7 +61,16 @@ fn status(node: &Node) -> Status {
             hint_bytes: hints.bytes,
         }
     });
-    let property = |wanted: &str| node.store.properties().into_iter().find(|(name, _)| *name == wanted).map_or(0, |(_, value)| value);
+    let departed = departed(node).map(|(gone, hints)| PeerStatus {
+        node: gone,
+        address: String::new(),
+        up: false,
+        trouble: Some(PeerTrouble::NoMember),
+        rtt_micros: None,
+        hints: hints.count as u64,
+        hint_bytes: hints.bytes,
+    });
+    let records = node.store.properties().into_iter().find(|(name, _)| *name == "estimated_records");
     Status {
         node: node.me(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -64,9 +79,10 @@ fn status(node: &Node) -> Status {
         writable: node.store.is_writable(),
         faults_enabled: node.faults_enabled,
         partitions: node.placement.load(),
-        records: property("estimated_records"),
+        records: records.map_or(0, |(_, count)| count),
         disk_bytes: node.store.disk_bytes().unwrap_or(0),
         requests_in_flight: u64::try_from(node.metrics.in_flight.inner().load(Ordering::Relaxed)).unwrap_or(0),
-        peers: peers.collect(),
+        peers: peers.chain(departed).collect(),
+        refusal: node.refusal(),
     }
 }

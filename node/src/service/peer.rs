@@ -9,8 +9,9 @@ use quorate_protocol::limits::FRAME_BYTES_MAX;
 use quorate_protocol::outcome::Failure;
 use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_rpc::kv::{WriteReply, WriteRequest};
-use quorate_rpc::peer::{KeysPage, KeysRequest, Peer, Pong, ReplicaCall};
+use quorate_rpc::peer::{Calls, KeysPage, KeysRequest, Peer, Pong};
 use quorate_rpc::tarpc::context::Context;
+use tokio::task::coop::consume_budget;
 
 use crate::coordinator;
 use crate::node::Node;
@@ -28,11 +29,13 @@ pub(crate) struct PeerService {
 }
 
 impl Peer for PeerService {
-    async fn replica(self, _: Context, calls: Vec<ReplicaCall>) -> Vec<ReplicaReply> {
+    async fn replica(self, _: Context, Calls(calls): Calls) -> Vec<ReplicaReply> {
         let node = &self.node;
         let begun = node.clock.tick();
         let mut answers = Vec::with_capacity(calls.len());
         for call in calls {
+            // Many reads of the store in a row would hold up the thread for everybody else.
+            consume_budget().await;
             let late = node.clock.tick().since(begun) >= call.micros_left;
             answers.push(if late {
                 Answer::Now(ReplicaReply::Refused(Refusal::Expired))
@@ -54,7 +57,7 @@ impl Peer for PeerService {
     }
 
     async fn ping(self, _: Context) -> Pong {
-        Pong { epoch: self.node.placement.epoch(), hlc: self.node.clock.stamp() }
+        Pong { epoch: self.node.placement.epoch(), hlc: self.node.clock.stamp(), tick: self.node.clock.tick().0 }
     }
 }
 

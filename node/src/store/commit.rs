@@ -11,6 +11,7 @@
 //! - *Upon a full disk*: the batch and everything behind it are given up, everybody is told so, the store takes no more writes
 //!   until a restart. The log may end in the batch that failed; a restart may find it there, as a write that was never
 //!   acknowledged and whose outcome its client was told is unknown.
+//! - *Upon a database that takes no writes because the disk is too full for its table files*: the same ([`super::stall`]).
 //! - *Upon any other failure*: the process aborts. After a failed sync the kernel may have dropped the dirty pages and report
 //!   success on the next one, so going on would acknowledge what is not there.
 //!
@@ -26,6 +27,7 @@ use super::Shared;
 use super::engine::{self, Engine};
 use super::hints;
 use super::queue::{Batch, Change, Queue, Write};
+use super::stall::{self, NoRoom};
 
 /// What the committing thread has done since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +102,7 @@ pub(super) fn commit(shared: &Shared, batch: Batch) {
             batch.writes.iter().for_each(|write| settle_durable(shared, write));
             Queue::announce(batch);
         }
-        Err(error) if engine::is_disk_full(&error) => {
+        Err(error) if error.is_disk_full() => {
             tracing::error!(%error, "the disk is full, the store takes no more writes until a restart");
             let given_up = shared.queue.give_up(batch);
             given_up.writes.iter().for_each(|write| settle_given_up(shared, write));
@@ -113,11 +115,40 @@ pub(super) fn commit(shared: &Shared, batch: Batch) {
     }
 }
 
+/// A batch was not written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    #[error(transparent)]
+    Engine(#[from] rocksdb::Error),
+}
+
+impl WriteError {
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::NoRoom(_) => true,
+            Self::Engine(error) => engine::is_disk_full(error),
+        }
+    }
+}
+
 /// Writes the batch. With `needs_sync`, returns only after the sync.
-fn write(engine: &Engine, batch: &Batch) -> Result<(), rocksdb::Error> {
+fn write(engine: &Engine, batch: &Batch) -> Result<(), WriteError> {
     if batch.writes.is_empty() {
         return Ok(());
     }
+    while !engine.write_or_not(changes(engine, batch), batch.needs_sync)? {
+        if !engine.is_stopped() {
+            // Held back for a moment only, which RocksDB knows best to measure.
+            return Ok(engine.write(changes(engine, batch), batch.needs_sync)?);
+        }
+        stall::wait_out(engine)?;
+    }
+    Ok(())
+}
+
+fn changes(engine: &Engine, batch: &Batch) -> WriteBatch {
     let mut changes = WriteBatch::with_capacity_bytes(batch.size_bytes);
     for write in &batch.writes {
         match &write.change {
@@ -129,7 +160,7 @@ fn write(engine: &Engine, batch: &Batch) -> Result<(), rocksdb::Error> {
             Change::Peer { node, value } => changes.put_cf(engine.meta(), engine::peer_key(*node), value),
         }
     }
-    engine.write(changes, batch.needs_sync)
+    changes
 }
 
 fn settle_durable(shared: &Shared, write: &Write) {

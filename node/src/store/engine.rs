@@ -23,7 +23,7 @@ use quorate_ring::NodeId;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
     DBPinnableSlice, DBRawIterator, DBRecoveryMode, DataBlockIndexType, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch,
-    WriteOptions, properties,
+    WriteOptions, properties, properties::PropName,
 };
 
 use super::options::StoreOptions;
@@ -47,6 +47,55 @@ const BLOCK_HASH_RATIO: f64 = 0.75;
 /// Bytes of one file of RocksDB's own log, and how many are kept.
 const INFO_LOG_BYTES: usize = 4 << 20;
 const INFO_LOG_FILES: usize = 4;
+
+/// One of RocksDB's measures.
+pub struct Property {
+    /// What it is called here.
+    pub name: &'static str,
+    /// What it says, with its unit.
+    pub help: &'static str,
+    of: Of,
+}
+
+/// Whose measure a property is, and what RocksDB calls it.
+#[derive(Clone, Copy)]
+enum Of {
+    /// The sum over all tables.
+    EveryTable(&'static PropName),
+    /// Of the table of records, or of all tables together where RocksDB does not tell them apart.
+    Records(&'static PropName),
+}
+
+/// RocksDB's measures, as [`super::Store::properties`] lists them.
+pub const PROPERTIES: [Property; 7] = [
+    Property {
+        name: "live_table_bytes",
+        help: "Bytes of the tables on disk that hold current data",
+        of: Of::EveryTable(properties::LIVE_SST_FILES_SIZE),
+    },
+    Property {
+        name: "memtable_bytes",
+        help: "Bytes of writes in memory that no table on disk holds yet",
+        of: Of::EveryTable(properties::CUR_SIZE_ALL_MEM_TABLES),
+    },
+    Property {
+        name: "pending_compaction_bytes",
+        help: "Bytes that compactions have to rewrite until the tables are in shape, estimated",
+        of: Of::EveryTable(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+    },
+    Property { name: "estimated_records", help: "Records of keys, estimated", of: Of::Records(properties::ESTIMATE_NUM_KEYS) },
+    Property { name: "block_cache_bytes", help: "Bytes of table blocks cached in memory", of: Of::Records(properties::BLOCK_CACHE_USAGE) },
+    Property {
+        name: "background_errors",
+        help: "Flushes and compactions that failed since the start",
+        of: Of::Records(properties::BACKGROUND_ERRORS),
+    },
+    Property {
+        name: "writes_stopped",
+        help: "1 while the engine takes no writes because compactions are far behind, else 0",
+        of: Of::Records(properties::IS_WRITE_STOPPED),
+    },
+];
 
 /// The table `meta`'s key for the peer `node`.
 pub(super) fn peer_key(node: NodeId) -> [u8; 12] {
@@ -79,6 +128,8 @@ pub(super) struct Engine {
     reads: ReadOptions,
     synced: WriteOptions,
     unsynced: WriteOptions,
+    synced_or_not: WriteOptions,
+    unsynced_or_not: WriteOptions,
 }
 
 impl Engine {
@@ -100,9 +151,15 @@ impl Engine {
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
         let tables = [RECORDS, META, HINTS].map(|name| ColumnFamilyDescriptor::new(name, table_settings(&cache, options)));
         let db = DB::open_cf_descriptors(settings, path, tables)?;
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        Ok(Self { db, reads: ReadOptions::default(), synced, unsynced: WriteOptions::default() })
+        let writes = |sync, or_not| {
+            let mut writes = WriteOptions::default();
+            writes.set_sync(sync);
+            writes.set_no_slowdown(or_not);
+            writes
+        };
+        let (synced, unsynced) = (writes(true, false), writes(false, false));
+        let (synced_or_not, unsynced_or_not) = (writes(true, true), writes(false, true));
+        Ok(Self { db, reads: ReadOptions::default(), synced, unsynced, synced_or_not, unsynced_or_not })
     }
 
     /// The table of the node record and the peers.
@@ -128,6 +185,31 @@ impl Engine {
     /// Writes a batch. With `sync`, returns only after the sync.
     pub(super) fn write(&self, changes: WriteBatch, sync: bool) -> Result<(), rocksdb::Error> {
         self.db.write_opt(changes, if sync { &self.synced } else { &self.unsynced })
+    }
+
+    /// Writes a batch unless RocksDB holds writes back; false, and nothing is written, if it does. With `sync`, returns only after
+    /// the sync.
+    pub(super) fn write_or_not(&self, changes: WriteBatch, sync: bool) -> Result<bool, rocksdb::Error> {
+        match self.db.write_opt(changes, if sync { &self.synced_or_not } else { &self.unsynced_or_not }) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether RocksDB takes no writes until memtables have become table files, or table files fewer.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.measure(properties::IS_WRITE_STOPPED) > 0
+    }
+
+    /// How often a table file could not be written since the database was opened.
+    pub(super) fn background_errors(&self) -> u64 {
+        self.measure(properties::BACKGROUND_ERRORS)
+    }
+
+    /// A property of the whole database.
+    fn measure(&self, property: &properties::PropName) -> u64 {
+        self.db.property_int_value(property).ok().flatten().unwrap_or(0)
     }
 
     /// Walks over the records from `from` up to, not including, `until`. Leaves the block cache to point reads.
@@ -168,25 +250,15 @@ impl Engine {
 
     /// Measures of the whole database: sums over the tables, except for the shared cache and the error count.
     pub(super) fn properties(&self) -> Vec<(&'static str, u64)> {
-        let summed = [
-            ("live_table_bytes", properties::LIVE_SST_FILES_SIZE),
-            ("memtable_bytes", properties::CUR_SIZE_ALL_MEM_TABLES),
-            ("pending_compaction_bytes", properties::ESTIMATE_PENDING_COMPACTION_BYTES),
-        ];
-        let shared = [
-            ("estimated_records", properties::ESTIMATE_NUM_KEYS),
-            ("block_cache_bytes", properties::BLOCK_CACHE_USAGE),
-            ("background_errors", properties::BACKGROUND_ERRORS),
-            ("writes_stopped", properties::IS_WRITE_STOPPED),
-        ];
         let table = |name: &str, property| {
             let table = self.db.cf_handle(name).expect("the table was opened");
             self.db.property_int_value_cf(table, property).ok().flatten().unwrap_or(0)
         };
-        let sum = |property| [RECORDS, META, HINTS].iter().map(|name| table(name, property)).sum();
-        let summed = summed.map(|(name, property)| (name, sum(property)));
-        let shared = shared.map(|(name, property)| (name, table(RECORDS, property)));
-        summed.into_iter().chain(shared).collect()
+        let measure = |property: &Property| match property.of {
+            Of::EveryTable(cname) => [RECORDS, META, HINTS].iter().map(|name| table(name, cname)).sum(),
+            Of::Records(cname) => table(RECORDS, cname),
+        };
+        PROPERTIES.iter().map(|property| (property.name, measure(property))).collect()
     }
 }
 

@@ -47,6 +47,7 @@ mod peers;
 mod queue;
 mod record;
 mod scan;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod wal;
@@ -66,6 +67,7 @@ use quorate_ring::{NodeId, PartitionId};
 
 pub use commit::Counters;
 pub use directory::{Expected, Init};
+pub use engine::{PROPERTIES, Property};
 pub use error::StoreError;
 pub use hints::HintStats;
 pub use identity::{IdentityError, Nonce};
@@ -90,6 +92,8 @@ pub struct Opened {
     pub epoch_floor: KeyEpoch,
     /// Stamps of the node's clock up to this one may have been given out.
     pub hlc: Hlc,
+    /// Whether the node's peers have vouched for this directory, see [`Store::mark_vouched`].
+    pub vouched: bool,
 }
 
 /// An open data directory. Shared by reference between threads; all its calls but [`Store::open`], [`Store::close`] and the
@@ -136,7 +140,14 @@ impl Store {
         let peers = peers::Peers::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of peers"))?;
         let hints = hints::Hints::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of hints"))?;
         let (node, record) = node_record::NodeLedger::start(&last, &engine).map_err(damaged)?;
-        let opened = Opened { boot: record.boot, nonce, clean: last.clean_shutdown, epoch_floor: record.epoch_floor, hlc: record.hlc };
+        let opened = Opened {
+            boot: record.boot,
+            nonce,
+            clean: last.clean_shutdown,
+            epoch_floor: record.epoch_floor,
+            hlc: record.hlc,
+            vouched: record.vouched,
+        };
         let (queue, overlay) = (queue::Queue::new(options), overlay::Overlay::new());
         let shared = Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default() });
         let store = Self { committer: Mutex::default(), shared, directory: directory.to_owned(), _lock: lock };
@@ -214,6 +225,14 @@ impl Store {
     /// `Overloaded`, `DiskFull`, `Closed`: the bound is what it was.
     pub fn reserve_hlc(&self, bound: Hlc) -> Result<Commit, StoreError> {
         self.shared.node.reserve_hlc(bound, &self.shared.queue)
+    }
+
+    /// Notes for this and all later starts that the node's peers vouch for its directory.
+    ///
+    /// # Errors
+    /// `Overloaded`, `DiskFull`, `Closed`: it is not noted.
+    pub fn mark_vouched(&self) -> Result<Commit, StoreError> {
+        self.shared.node.mark_vouched(&self.shared.queue)
     }
 
     /// Accepts a peer that comes with a nonce and a boot id. It may be trusted once the commit has resolved.
@@ -309,8 +328,7 @@ impl Store {
         self.shared.tally.read()
     }
 
-    /// RocksDB's measures by name: keys (estimated), bytes of live tables, of memtables, of the block cache and of compactions
-    /// that are due, background errors, and whether writes are stopped.
+    /// RocksDB's measures by name, in the order of [`PROPERTIES`].
     #[must_use]
     pub fn properties(&self) -> Vec<(&'static str, u64)> {
         self.shared.engine.properties()

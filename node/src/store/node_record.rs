@@ -10,6 +10,7 @@
 //!   epochs may have left the process before their record was durable, so no run of dots below the floor is continued.
 //! - *Upon a clean stop*: everything queued is synced first, then the mark and the next unused epoch, in one synced write.
 //! - *Upon running low*: the next block is reserved in the background; an epoch is given out only from durable blocks.
+//! - *Upon the node's peers vouching for its directory*: that they did, synced. It is never taken back.
 //!
 //! Sources: basho/riak_kv issue 679 (dots repeated after a forgotten counter).
 
@@ -28,13 +29,15 @@ use super::queue::{Change, Commit, Durability, Queue, WriteSeq};
 /// Key epochs reserved by one synced write. At ten thousand new keys a second a block lasts six seconds; a crash wastes one.
 const EPOCH_BLOCK: u64 = 65_536;
 
-/// The only layout so far.
-const FORMAT: u8 = 1;
+/// The layout that is written.
+const FORMAT: u8 = 2;
 
-/// The node record as it is stored, in postcard.
+/// The layout before: without `vouched`, of directories whose nodes served from their first start on.
+const FORMAT_WITHOUT_VOUCHED: u8 = 1;
+
+/// The node record as it is stored, behind the number of its format, in postcard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NodeRecord {
-    format: u8,
     /// The directory's nonce: ties the database to the identity file beside it.
     pub(super) nonce: Nonce,
     pub(super) boot: BootId,
@@ -45,28 +48,34 @@ pub(super) struct NodeRecord {
     pub(super) epochs_reserved: KeyEpoch,
     /// Stamps up to it may have been given out.
     pub(super) hlc: Hlc,
+    /// Enough peers remember the nonce for no other directory to be accepted under this node's id.
+    pub(super) vouched: bool,
 }
 
 impl NodeRecord {
     /// The record of a directory that was never started.
     pub(super) fn new(nonce: Nonce) -> Self {
         Self {
-            format: FORMAT,
             nonce,
             boot: BootId(0),
             clean_shutdown: true,
             epoch_floor: KeyEpoch(1),
             epochs_reserved: KeyEpoch(1),
             hlc: Hlc::default(),
+            vouched: false,
         }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok().filter(|record: &Self| record.format == FORMAT)
+        match bytes.split_first()? {
+            (&FORMAT, record) => postcard::from_bytes(record).ok(),
+            (&FORMAT_WITHOUT_VOUCHED, record) => postcard::from_bytes(&[record, &[u8::from(true)]].concat()).ok(),
+            _ => None,
+        }
     }
 
     fn encode(&self) -> Bytes {
-        postcard::to_stdvec(self).expect("a node record has no sequences").into()
+        postcard::to_extend(self, vec![FORMAT]).expect("a node record has no sequences").into()
     }
 
     /// The stored node record; `None` if it is absent or does not decode.
@@ -175,6 +184,16 @@ impl NodeLedger {
         ledger.push(queue, record)
     }
 
+    /// Notes that the node's peers vouch for its directory, unless that is noted already.
+    pub(super) fn mark_vouched(&self, queue: &Queue) -> Result<Commit, StoreError> {
+        let mut ledger = self.0.lock();
+        if ledger.record.vouched {
+            return queue.after(ledger.last_write);
+        }
+        let record = NodeRecord { vouched: true, ..ledger.record.clone() };
+        ledger.push(queue, record)
+    }
+
     /// Gives out no more epochs and returns the record of a clean stop.
     pub(super) fn stop(&self) -> NodeRecord {
         let mut ledger = self.0.lock();
@@ -197,13 +216,24 @@ mod tests {
         assert_eq!(clean.epoch_floor, crashed.epoch_floor, "what a crash has put in doubt stays in doubt");
     }
 
+    fn sample() -> NodeRecord {
+        NodeRecord { hlc: Hlc(300), ..NodeRecord::new(Nonce(0x0102)).started() }
+    }
+
     /// The bytes are on disks. Whoever changes them adds a format and keeps reading this one.
     #[test]
-    fn the_bytes_of_format_1_are_frozen() {
-        let record = NodeRecord { hlc: Hlc(300), ..NodeRecord::new(Nonce(0x0102)).started() };
+    fn the_bytes_of_format_2_are_frozen() {
+        let frozen = [2, 0x82, 0x02, 1, 0, 1, 0x81, 0x80, 0x04, 0xac, 0x02, 0];
+        assert_eq!(sample().encode(), frozen.as_slice());
+        assert_eq!(NodeRecord::decode(&frozen), Some(sample()));
+        assert_eq!(NodeRecord::decode(&[3, 0x82, 0x02, 1, 0, 1, 1, 0, 0]), None, "another format");
+        assert_eq!(NodeRecord::decode(&frozen[..frozen.len() - 1]), None, "cut short");
+    }
+
+    #[test]
+    fn a_record_of_format_1_is_of_a_node_that_has_served() {
         let frozen = [1, 0x82, 0x02, 1, 0, 1, 0x81, 0x80, 0x04, 0xac, 0x02];
-        assert_eq!(record.encode(), frozen.as_slice());
-        assert_eq!(NodeRecord::decode(&frozen), Some(record));
-        assert_eq!(NodeRecord::decode(&[2, 0x82, 0x02, 1, 0, 1, 1, 0]), None, "another format");
+        assert_eq!(NodeRecord::decode(&frozen), Some(NodeRecord { vouched: true, ..sample() }));
+        assert_eq!(NodeRecord::decode(&frozen[..frozen.len() - 1]), None, "cut short");
     }
 }

@@ -1,5 +1,7 @@
 //! A full disk makes the store read-only; any other failure of a log write ends the process.
 
+use std::time::Duration;
+
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{Actor, Body, Context, Dot, Siblings, Version};
 
@@ -71,6 +73,36 @@ fn a_full_disk_refuses_writes_serves_reads_and_keeps_what_was_acknowledged() {
     assert!(!opened.clean);
     assert!(holds_all(&store));
     put_large(&store, &refused, 10).expect("there is space again");
+}
+
+/// A table file may find the disk full before the log does. RocksDB then stops taking writes, and would let them wait for room.
+#[test]
+fn a_disk_that_is_full_for_table_files_refuses_writes_instead_of_letting_them_wait() {
+    let Some(disk) = TinyDisk::mount() else { return };
+    for round in 0..8 {
+        let (directory, ballast) = (disk.mount.path().join(format!("n{round}")), disk.mount.path().join("ballast"));
+        fs::write(&ballast, vec![0; (12 << 20) + round * (223 << 10)]).expect("there is space");
+        let (filled, full) = std::sync::mpsc::channel();
+        let at = directory.clone();
+        std::thread::spawn(move || {
+            let (store, _) = Store::open(&at, &expected(), Init::Fresh, &small()).expect("there is space");
+            let acknowledged = (0..1_000).take_while(|index| put_large(&store, &format!("k{index}"), 100 << 10).is_ok()).count();
+            let closed = store.close();
+            drop(store);
+            // An error means that the test has failed meanwhile.
+            let _ = filled.send((acknowledged, closed));
+        });
+        let (acknowledged, closed) = full.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("round {round}: a write waits"));
+        assert!(
+            (1..1_000).contains(&acknowledged) && matches!(closed, Err(StoreError::DiskFull)),
+            "round {round}: {acknowledged}, {closed:?}"
+        );
+        fs::remove_file(&ballast).expect("the ballast is there");
+        let (store, _) = Store::open(&directory, &expected(), Init::Existing, &small()).expect("there is space again");
+        assert!((0..acknowledged).all(|index| durable_count(&store, &format!("k{index}")) == 1), "round {round}");
+        drop(store);
+        fs::remove_dir_all(&directory).expect("removed");
+    }
 }
 
 #[test]

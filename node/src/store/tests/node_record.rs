@@ -105,6 +105,22 @@ fn the_clock_bound_is_never_lowered() {
 }
 
 #[test]
+fn a_new_directory_is_not_vouched_for_and_stays_so_until_it_is_marked() {
+    let place = Place::new();
+    let (store, opened) = place.open(Init::Fresh).expect("an empty directory becomes a node");
+    assert!(!opened.vouched);
+    store.close().expect("the disk has space");
+    drop(store);
+    let (store, opened) = place.reopen();
+    assert!(!opened.vouched, "a restart vouches for nothing");
+    store.mark_vouched().expect("the store takes writes").wait().expect("the disk has space");
+    assert!(place.as_killed().reopen().1.vouched, "it survives a kill");
+    store.close().expect("the disk has space");
+    drop(store);
+    assert!(place.reopen().1.vouched, "and a clean stop");
+}
+
+#[test]
 fn a_peer_with_another_nonce_or_a_lower_boot_is_refused_for_ever() {
     let place = Place::new();
     let store = place.init();
