@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::Bench;
 use crate::bulk::dump::Dump;
 use crate::bulk::load::Load;
+use crate::check::Check;
 use crate::completions::{Completions, Manual};
 use crate::config::Configuration;
 use crate::demo::Demo;
@@ -14,6 +15,7 @@ use crate::json;
 use crate::kv::{Del, Get, Put, Siblings};
 use crate::ring::RingCommand;
 use crate::server::Server;
+use crate::sim::Sim;
 use crate::status::StatusCommand;
 
 /// A leaderless replicated key-value store with a consistency level on every request.
@@ -32,41 +34,30 @@ pub struct CommandLine {
     pub command: Command,
 }
 
-/// The commands.
+/// The commands. What help says of one is the documentation of its arguments' type.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a text here would hide from help what the type says")]
 pub enum Command {
-    /// Run a real cluster on this machine, with a prompt.
     Demo(Demo),
-    /// Run one node.
     Server(Server),
-    /// Print a key's value.
     Get(Get),
-    /// Give a key a value.
     Put(Put),
-    /// Delete a key.
     Del(Del),
-    /// Print all of a key's concurrent values.
     Siblings(Siblings),
-    /// Put every record of a file.
     Load(Load),
-    /// Print every record.
     Dump(Dump),
-    /// Show how the nodes are.
     Status(StatusCommand),
-    /// Show where keys live.
     Ring(RingCommand),
-    /// Check or show a node's configuration.
     Config(Configuration),
-    /// Measure latency and throughput, and verify what is read.
     Bench(Bench),
-    /// Print a completion script for a shell.
+    Sim(Sim),
+    Check(Check),
     Completions(Completions),
-    /// Print a manual page, in roff.
     Man(Manual),
 }
 
 fn codes_and_fields() -> String {
-    let codes = Exit::ALL.map(|exit| format!("  {}  {}", exit.code(), exit.describe())).join("\n");
+    let codes = Exit::IN_USE.map(|exit| format!("  {}  {}", exit.code(), exit.describe())).join("\n");
     let fields: String = json::FIELDS.lines().map(|line| format!("  {line}\n")).collect();
     format!("Exit codes:\n{codes}\n\nFields of --output json:\n{}", fields.trim_end())
 }
@@ -101,9 +92,20 @@ mod tests {
         let error = refusal("quorate get k --level two");
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::ValueValidation, 2));
         assert!(error.to_string().contains("\"two\" is not a level; write any, one, quorum, all or rXwY such as r2w1"), "{error}");
+        assert!(refusal("quorate get k --level linearizable").to_string().contains("linearizable is not available yet"));
         assert_eq!(refusal("quorate put k v --context ?").exit_code(), 2);
+        assert_eq!(refusal("quorate put k v --op-id 1.2.3").exit_code(), 2);
         assert_eq!(refusal("quorate get k --bucket Carts").exit_code(), 2);
         assert_eq!(refusal("quorate put k v --context c1.AQID --concurrent").kind(), ErrorKind::ArgumentConflict);
+    }
+
+    /// Texts on the enum's variants once hid those of the arguments' types.
+    #[test]
+    fn help_of_a_command_says_all_that_its_type_does() {
+        for (name, says) in [("status", "estimate"), ("load", "FILE.progress"), ("bench", "bench:"), ("put", "Without --context")] {
+            let help = CommandLine::command().find_subcommand_mut(name).expect(name).render_long_help().to_string();
+            assert!(help.contains(says), "{help}");
+        }
     }
 
     #[test]

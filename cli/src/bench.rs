@@ -1,7 +1,7 @@
 //! `quorate bench`: latency and throughput under load, with every read checked.
 //!
 //! - *Without `--suite`*: a running cluster is measured, at one level after the other. The keys `bench:000000` and so on of the bucket
-//!   `default` are written first, and stay.
+//!   `default` are written first, and stay unless `--clean-up` says otherwise.
 //! - *With `--suite`*: a cluster of its own is started and three operations are measured. With `--rival` another store is measured
 //!   between two rounds of ours, and the ratios are printed.
 //! - *Upon an answer that breaks the level's promise*: examples on stderr, and exit 9.
@@ -9,6 +9,7 @@
 //!
 //! Workers share a few connections, as the tasks of one program would.
 
+mod clean;
 mod suite;
 
 use std::io;
@@ -31,6 +32,7 @@ use quorate_protocol::{Access, InvalidLevel, Level};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::{Globals, Output};
+use crate::level;
 use crate::output::{self, Columns};
 
 /// Workers of a closed loop, and those of an open one, where they only bound what may be under way.
@@ -43,6 +45,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 ///
 /// A closed loop asks again as soon as it was answered. With --rate operations begin on schedule, and their latency counts from the
 /// time at which they were meant to begin.
+///
+/// All keys begin with `bench:` and are in the bucket `default`. On a cluster with other data they would be in each dump; --clean-up
+/// deletes them at the end.
 #[derive(Clone, Debug, Args)]
 pub struct Bench {
     /// Reads and writes in percent, such as 95r5w, 100r or 100w.
@@ -50,7 +55,14 @@ pub struct Bench {
     mix: Mix,
 
     /// The levels to measure, one after the other; `+session` behind a level gives each worker a session.
-    #[arg(long, value_delimiter = ',', default_value = "quorum", value_name = "LEVEL,..", conflicts_with = "suite")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "quorum",
+        value_name = "LEVEL,..",
+        value_parser = level::parse::<BenchLevel>,
+        conflicts_with = "suite"
+    )]
     level: Vec<BenchLevel>,
 
     /// Operations a second, of all clients together: an open loop.
@@ -88,6 +100,10 @@ pub struct Bench {
     /// Write every operation to this file, as JSON lines for a checker.
     #[arg(long, value_name = "FILE", conflicts_with = "suite")]
     history: Option<PathBuf>,
+
+    /// Delete the keys at the end; not after a signal.
+    #[arg(long, conflicts_with = "suite")]
+    clean_up: bool,
 
     /// Start a cluster of three nodes and measure put@quorum, get@one and get@quorum.
     #[arg(long)]
@@ -233,6 +249,7 @@ async fn levels(command: &Bench, globals: &Globals) -> Result<Exit, CliError> {
         output::print(&table)?;
         output::print(format_args!("{} reads verified, {} violations", verdict.verified, verdict.violations))?;
     }
+    clean::up(&bed.clients[0], command).await;
     judged(&verdict)
 }
 

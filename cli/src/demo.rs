@@ -1,7 +1,7 @@
 //! `quorate demo`: a real cluster on this machine, to be played with.
 //!
 //! **Promise.** The nodes are ordinary `quorate server` processes with data of their own; whatever is done at the prompt is done to
-//! them. However the demo ends (`quit`, end of input, Ctrl-C, SIGTERM), no process stays, nor a temporary directory.
+//! them. However the demo ends (`quit`, end of input, Ctrl-C, SIGTERM), no process of its own stays, nor a temporary directory.
 //!
 //! - *Upon start*: one block that can be copied into another terminal as it is.
 //! - *Upon a line from a person*: the answer, and how it came about. An error never ends the demo.
@@ -9,7 +9,7 @@
 //!   `!`; a key without a value is a success. A command that does not exist always counts as failed. If any line ended unexpectedly,
 //!   the demo ends with 1, after the last line.
 //! - *With `--hold`*: no prompt; the cluster runs until SIGTERM or Ctrl-C. A node that ends by itself is reported with the command that
-//!   starts it again.
+//!   starts it again. A node that was started again so is not the demo's: at the end it goes on, and its data stay where they are.
 
 mod answer;
 mod command;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use clap::Args;
 use quorate_client::Client;
-use quorate_lab::cluster::{Cluster, ClusterError, ClusterSpec, Dir, Node, Pair, Ports};
+use quorate_lab::cluster::{Cluster, ClusterError, ClusterSpec, Dir, Node, Pair, Ports, Stranger};
 use quorate_lab::stop::StopSignals;
 use serde::Serialize;
 
@@ -133,7 +133,7 @@ pub async fn run(command: Demo, globals: &Globals) -> Result<Exit, CliError> {
         started = Cluster::start(command.spec(&binary)) => started,
         _ = stop.next() => return Err(failure(DemoError::Interrupted)),
     };
-    let mut cluster = started.map_err(|source| failure(DemoError::Start { source }))?;
+    let mut cluster = started.map_err(not_started)?;
     match globals.output {
         Output::Json => output::print_json(&ClusterFields::of(&cluster))?,
         Output::Table | Output::Raw => output::print(block(&cluster, &binary))?,
@@ -198,15 +198,18 @@ fn block(cluster: &Cluster, binary: &Path) -> String {
         Dir::Kept(_) => "kept",
     };
     let dir = cluster.dir().display();
+    let count = match cluster.nodes().len() {
+        1 => "1 node".to_owned(),
+        count => format!("{count} nodes"),
+    };
     format!(
-        "# A cluster of {count} nodes; its data are in {dir}, {place}.\n\
+        "# A cluster of {count}; its data are in {dir}, {place}.\n\
          {nodes}\n\
          # Talk to it from another terminal:\n\
          export QUORATE_CLUSTER={seeds}\n\
          {binary} put cart:7 milk --level quorum\n\
          {binary} get cart:7 --explain\n\
          {binary} status\n",
-        count = cluster.nodes().len(),
         seeds = cluster.seeds(),
     )
 }
@@ -295,7 +298,24 @@ async fn answer(shell: &mut Shell, command: Result<Command, CommandError>, must_
 }
 
 async fn stopped(cluster: Cluster) -> Result<(), CliError> {
-    cluster.shutdown().await.map_err(|source| failure(DemoError::Stop { source }))
+    let strangers = cluster.shutdown().await.map_err(|source| failure(DemoError::Stop { source }))?;
+    for Stranger { node, process, data } in strangers {
+        let process = process.map_or_else(|| "a process".to_owned(), |id| format!("process {id}"));
+        output::note(format_args!("{node} still runs as {process}, which this demo did not start; its data stay in {}", data.display()));
+    }
+    Ok(())
+}
+
+/// Why there is no cluster: a mistake on the command line, or the world's fault.
+fn not_started(source: ClusterError) -> CliError {
+    let exit = match source {
+        ClusterError::NodeCount { .. }
+        | ClusterError::ReplicaCount { .. }
+        | ClusterError::UnknownNode { .. }
+        | ClusterError::InvalidFault(_) => Exit::Usage,
+        _ => Exit::Failure,
+    };
+    CliError::new(exit, DemoError::Start { source })
 }
 
 /// A word as shells read it: quoted if it has anything but harmless signs.

@@ -4,13 +4,14 @@
 //! goes to stderr; with `--output json` the error is an object on stdout, so that a script reads one stream in every case.
 
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use quorate_client::{ConnectError, Context};
+use quorate_client::{ConnectError, Context, OpIdText};
 use quorate_config::{ConfigError, ConfigErrors, ReadError};
-use quorate_protocol::Outcome;
 use quorate_protocol::outcome::Reason;
+use quorate_protocol::{Access, Outcome};
 use serde::Serialize;
 
 use crate::diagnostics;
@@ -18,13 +19,24 @@ use crate::exit::Exit;
 use crate::globals::Output;
 use crate::json::{self, ReplicaFields};
 use crate::output;
+use crate::refusal::Refusal;
+use crate::retry;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// No node of the cluster could be reached. Nothing was sent.
+    /// The arguments are no command. Nothing was done.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Arguments(#[from] Refusal),
+
+    /// No node of the cluster could be reached. Nothing was sent.
+    #[error("{source}{}", if *access == Access::Write { ". not applied" } else { "" })]
+    Connect {
+        /// Why not.
+        source: ConnectError,
+        /// What the command would have done.
+        access: Access,
+    },
 
     /// An operation on the cluster failed. Its own `outcome()` says whether it may have been applied.
     #[error(transparent)]
@@ -42,6 +54,17 @@ pub enum CliError {
     #[error(transparent)]
     Server(#[from] quorate_node::ServeError),
 
+    /// The threads that talk to the cluster could not be started. Nothing was sent.
+    #[error("cannot start the threads that talk to the cluster")]
+    Runtime {
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// A signal came before anything was sent.
+    #[error("stopped by a signal before anything was sent")]
+    Interrupted,
+
     /// Results could not be printed. What the command did before remains done.
     #[error("cannot write to stdout")]
     Stdout {
@@ -58,7 +81,7 @@ pub enum CliError {
         source: io::Error,
     },
 
-    /// A file could not be written. What the command did before remains done.
+    /// A file that the user named cannot be written. Nothing was sent.
     #[error("cannot write {}", path.display())]
     Unwritable {
         /// The file.
@@ -85,6 +108,9 @@ struct ErrorFields {
     error: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<String>,
+    /// What the user can do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<FindingFields>,
     #[serde(flatten)]
@@ -116,7 +142,7 @@ impl OperationFields {
     fn of(error: &quorate_client::Error) -> Self {
         Self {
             retryable: error.is_retryable(),
-            operation_id: error.op().map(|op| op.to_string()),
+            operation_id: error.op().map(|op| OpIdText(op).to_string()),
             context: resolving_context(error).map(|context| context.to_string()),
             replicas: error.replicas().iter().map(ReplicaFields::from).collect(),
         }
@@ -150,10 +176,11 @@ fn resolving_context(error: &quorate_client::Error) -> Option<Context> {
     }
 }
 
-/// Notes what a person needs to go on after a failed operation.
-fn note_operation(error: &quorate_client::Error) {
+/// Notes what a person needs to go on after a failed operation of the command that was written so.
+fn note_operation(error: &quorate_client::Error, arguments: &[OsString]) {
     if let (Outcome::Unknown, Some(op)) = (error.outcome(), error.op()) {
-        output::note(format_args!("  operation {op}"));
+        output::note("  to retry this operation under its id, so that it is not done twice:");
+        output::note(format_args!("  {}", retry::command(arguments, op)));
     }
     if let Some(context) = resolving_context(error) {
         output::note(format_args!("  a put with --context {context} replaces all of them"));
@@ -163,6 +190,21 @@ fn note_operation(error: &quorate_client::Error) {
 impl From<quorate_client::Error> for CliError {
     fn from(error: quorate_client::Error) -> Self {
         Self::Client(Box::new(error))
+    }
+}
+
+impl From<ConnectError> for CliError {
+    /// Of a command that would have read.
+    fn from(source: ConnectError) -> Self {
+        Self::Connect { source, access: Access::Read }
+    }
+}
+
+/// What may be concluded from an exit code alone.
+fn outcome_of(exit: Exit) -> Outcome {
+    match exit {
+        Exit::Usage | Exit::NotFound | Exit::CasConflict | Exit::Siblings | Exit::Unavailable => Outcome::NotApplied,
+        Exit::Ok | Exit::Failure | Exit::Unknown | Exit::Undecided | Exit::CheckFailed => Outcome::Unknown,
     }
 }
 
@@ -181,12 +223,52 @@ impl CliError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Connect(ConnectError::NoSeedAnswered { .. }) => Exit::Unavailable,
-            Self::Connect(_) => Exit::Usage,
+            Self::Connect { source: ConnectError::NoSeedAnswered { .. }, .. } => Exit::Unavailable,
+            Self::Arguments(_) | Self::Connect { .. } => Exit::Usage,
             Self::Client(error) => exit_of(error),
-            Self::ConfigFile(_) | Self::Config(_) | Self::Unreadable { .. } => Exit::Usage,
-            Self::Server(_) | Self::Stdout { .. } | Self::Unwritable { .. } => Exit::Failure,
+            Self::ConfigFile(_) | Self::Config(_) | Self::Unreadable { .. } | Self::Unwritable { .. } => Exit::Usage,
+            Self::Server(_) | Self::Runtime { .. } | Self::Interrupted | Self::Stdout { .. } => Exit::Failure,
             Self::Other { exit, .. } => *exit,
+        }
+    }
+
+    /// Whether what the command was to do may have happened.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Client(error) => error.outcome(),
+            Self::Arguments(_)
+            | Self::Connect { .. }
+            | Self::ConfigFile(_)
+            | Self::Config(_)
+            | Self::Server(_)
+            | Self::Runtime { .. }
+            | Self::Interrupted
+            | Self::Unreadable { .. }
+            | Self::Unwritable { .. } => Outcome::NotApplied,
+            Self::Stdout { .. } => Outcome::Unknown,
+            Self::Other { exit, .. } => outcome_of(*exit),
+        }
+    }
+
+    /// What the user can do about it, where that is known and the error does not say it.
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::Arguments(refusal) => refusal.help(),
+            Self::Connect { source: ConnectError::NoSeedAnswered { .. }, .. } => {
+                Some("is a cluster running? `quorate demo` starts one; --cluster or QUORATE_CLUSTER names another".to_owned())
+            }
+            Self::Connect { .. } => Some("--cluster or QUORATE_CLUSTER says where the cluster is".to_owned()),
+            Self::Client(_)
+            | Self::ConfigFile(_)
+            | Self::Config(_)
+            | Self::Server(_)
+            | Self::Runtime { .. }
+            | Self::Interrupted
+            | Self::Stdout { .. }
+            | Self::Unreadable { .. }
+            | Self::Unwritable { .. }
+            | Self::Other { .. } => None,
         }
     }
 
@@ -196,46 +278,52 @@ impl CliError {
         matches!(self, Self::Stdout { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Tells the user, on the stream that `output` calls for.
-    pub fn report(&self, output: Output) {
+    /// Tells the user who wrote `arguments`, on the stream that `output` calls for.
+    pub fn report(&self, output: Output, arguments: &[OsString]) {
         match output {
             Output::Json => {
                 if output::print_json(&self.fields()).is_err() {
-                    self.report_to_people();
+                    self.report_to_people(arguments);
                 }
             }
-            Output::Table | Output::Raw => self.report_to_people(),
+            Output::Table | Output::Raw => self.report_to_people(arguments),
         }
     }
 
-    fn report_to_people(&self) {
-        if let Self::Config(errors) = self {
-            return output::note(diagnostics::render(errors).trim_end());
+    fn report_to_people(&self, arguments: &[OsString]) {
+        match self {
+            Self::Config(errors) => return output::note(diagnostics::render(errors).trim_end()),
+            Self::Arguments(refusal) => return refusal.print(),
+            _ => {}
         }
         output::error(self);
         for cause in self.causes() {
             output::note(format_args!("  because: {cause}"));
         }
+        if let Some(help) = self.help() {
+            output::note(format_args!("  {help}"));
+        }
         if let Self::Client(error) = self {
-            note_operation(error);
+            note_operation(error, arguments);
         }
     }
 
     fn fields(&self) -> ErrorFields {
-        let (outcome, operation) = match self {
-            Self::Client(error) => (error.outcome(), Some(OperationFields::of(error))),
-            _ => (Outcome::NotApplied, None),
+        let operation = match self {
+            Self::Client(error) => Some(OperationFields::of(error)),
+            _ => None,
         };
         let findings = match self {
             Self::Config(errors) => errors.errors().iter().map(FindingFields::from).collect(),
             _ => Vec::new(),
         };
         let (error, causes) = (self.to_string(), self.causes());
-        ErrorFields { outcome: json::outcome(outcome), exit: self.exit(), error, causes, findings, operation }
+        let outcome = json::outcome(self.outcome());
+        ErrorFields { outcome, exit: self.exit(), error, causes, help: self.help(), findings, operation }
     }
 
     /// The errors beneath this one whose text its own does not repeat.
-    fn causes(&self) -> Vec<String> {
+    pub(crate) fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
         let mut said = self.to_string();
         let mut next = self.source();
@@ -306,6 +394,41 @@ mod tests {
         let error = CliError::from(failed(Reason::TimedOut { needed: 2, answered: 1 }, Outcome::Unknown));
         let json = serde_json::to_value(error.fields()).expect("serialises");
         assert_eq!((&json["outcome"], &json["exit"], &json["retryable"]), (&"unknown".into(), &7.into(), &true.into()));
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_there_brings_advice_and_the_outcome_of_a_write() {
+        let json = |access| {
+            let error = CliError::Connect { source: ConnectError::NoSeedAnswered { seeds: Vec::new() }, access };
+            serde_json::to_value(error.fields()).expect("serialises")
+        };
+        let (read, write) = (json(Access::Read), json(Access::Write));
+        assert!(write["help"].as_str().is_some_and(|help| help.contains("quorate demo") && help.contains("QUORATE_CLUSTER")), "{write}");
+        assert_eq!((&write["outcome"], &write["exit"]), (&"not_applied".into(), &6.into()));
+        let says = |json: &serde_json::Value| json["error"].as_str().is_some_and(|error| error.ends_with("not applied"));
+        assert!(says(&write) && !says(&read), "{write} {read}");
+        assert_eq!(CliError::from(ConnectError::NoSeeds).exit(), Exit::Usage);
+    }
+
+    /// What was done before the failure stays done, and an error must not deny it.
+    #[test]
+    fn no_error_says_not_applied_unless_it_is_known() {
+        let source = || io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(CliError::Stdout { source: source() }.outcome(), Outcome::Unknown);
+        assert_eq!(CliError::new(Exit::Failure, source()).outcome(), Outcome::Unknown);
+        assert_eq!(CliError::usage(source()).outcome(), Outcome::NotApplied);
+        let session = CliError::Unwritable { path: "session".into(), source: source() };
+        assert_eq!((session.exit(), session.outcome()), (Exit::Usage, Outcome::NotApplied));
+    }
+
+    #[test]
+    fn an_operation_id_in_json_can_be_given_back() {
+        let op = quorate_client::OpId { client: quorate_client::ClientId(7), lane: 1, seq: 2, issued_ms: 3 };
+        let operation = Box::new(Operation { op: Some(op), ..*operation() });
+        let error = CliError::from(Error::Lost { operation, asked: Vec::new(), outcome: Outcome::Unknown });
+        let json = serde_json::to_value(error.fields()).expect("serialises");
+        let text = json["operation_id"].as_str().expect("a text");
+        assert_eq!(text.parse(), Ok(OpIdText(op)));
     }
 
     #[test]

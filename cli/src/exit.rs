@@ -20,7 +20,7 @@ pub enum Exit {
     NotFound = 3,
     /// A cas found another value than it expected.
     CasConflict = 4,
-    /// The key has several values, and `--fail-on-siblings` was given.
+    /// The key has several values, and `--fail-on-siblings` or `--output raw` was given.
     Siblings = 5,
     /// Too few replicas could be reached for the level. The operation was not applied and will not be.
     Unavailable = 6,
@@ -47,6 +47,19 @@ impl Exit {
         Self::CheckFailed,
     ];
 
+    /// The codes that some command ends with today, as help and manual list them. The others keep their numbers until theirs is there.
+    pub const IN_USE: [Self; 9] = [
+        Self::Ok,
+        Self::Failure,
+        Self::Usage,
+        Self::NotFound,
+        Self::Siblings,
+        Self::Unavailable,
+        Self::Unknown,
+        Self::Undecided,
+        Self::CheckFailed,
+    ];
+
     /// The number that the process ends with.
     #[must_use]
     pub fn code(self) -> u8 {
@@ -58,15 +71,15 @@ impl Exit {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Failure => "failure",
+            Self::Failure => "failure, or stopped by a signal before the end",
             Self::Usage => "usage: wrong command line, key, level, context or file; nothing was sent",
             Self::NotFound => "key not found",
             Self::CasConflict => "cas conflict",
-            Self::Siblings => "several siblings (with --fail-on-siblings)",
+            Self::Siblings => "several siblings (with --fail-on-siblings, or --output raw)",
             Self::Unavailable => "unavailable, and not applied",
             Self::Unknown => "outcome unknown",
-            Self::Undecided => "undecided within the limit",
-            Self::CheckFailed => "a check failed",
+            Self::Undecided => "undecided within the limit, or nothing to judge (check)",
+            Self::CheckFailed => "a check failed: a promise was broken, or a simulation did not try all that it should have",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, ValueEnum};
 use quorate_client::Client;
-use quorate_config::Address;
+use quorate_protocol::Access;
 
 use crate::error::CliError;
 
@@ -22,7 +22,8 @@ pub enum Output {
     Table,
     /// One JSON object, with the field names that the manual lists.
     Json,
-    /// The value's bytes and nothing else; the same as `table` where there is no value.
+    /// The value's bytes and nothing else: nothing, and exit 5, if the key has several values; the same as `table` where there is
+    /// no value to print.
     Raw,
 }
 
@@ -30,7 +31,7 @@ pub enum Output {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub struct Globals {
-    /// Nodes to ask first; one that answers is enough.
+    /// Nodes to ask first; one that answers is enough. Read only by commands that ask a cluster.
     #[arg(
         long,
         global = true,
@@ -39,7 +40,7 @@ pub struct Globals {
         value_delimiter = ',',
         default_value = CLUSTER_DEFAULT
     )]
-    pub cluster: Vec<Address>,
+    pub cluster: Vec<String>,
 
     /// How long one operation may take in all, retries included, such as 300ms or 5s [default: the client's, 2s].
     #[arg(long, global = true, value_name = "DURATION", value_parser = timeout)]
@@ -58,20 +59,20 @@ impl Globals {
     /// The seeds as one text, as [`Client::connect`] reads them.
     #[must_use]
     pub fn seeds(&self) -> String {
-        self.cluster.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        self.cluster.join(",")
     }
 }
 
-/// Connects to the cluster that the options name, and learns its ring.
+/// Connects to the cluster that the options name, and learns its ring, in order to read or to write.
 ///
 /// # Errors
-/// [`CliError::Connect`] if no seed answers. Nothing was applied.
-pub async fn connect(globals: &Globals) -> Result<Client, CliError> {
+/// [`CliError::Connect`] if a seed is no address, or none answers. Nothing was applied.
+pub async fn connect(globals: &Globals, access: Access) -> Result<Client, CliError> {
     let mut builder = Client::builder().seeds(&globals.seeds());
     if let Some(timeout) = globals.timeout {
         builder = builder.deadline(timeout).connect_timeout(timeout.min(CONNECT_TIMEOUT_MAX));
     }
-    Ok(builder.connect().await?)
+    builder.connect().await.map_err(|source| CliError::Connect { source, access })
 }
 
 fn timeout(text: &str) -> Result<Duration, InvalidTimeout> {
@@ -93,6 +94,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::exit::Exit;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -106,11 +108,19 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_checked_and_kept_in_order() {
+    fn seeds_are_kept_in_order() {
         let globals = parse(&["--cluster", "db2:7401,127.0.0.1:7400"]).expect("two addresses");
         assert_eq!(globals.seeds(), "db2:7401,127.0.0.1:7400");
-        assert!(parse(&["--cluster", "db2"]).is_err(), "a port is needed");
-        assert!(parse(&["--cluster", ""]).is_err());
+    }
+
+    /// A wrong `QUORATE_CLUSTER` used to stop commands that ask no cluster, such as `config check`.
+    #[tokio::test]
+    async fn seeds_are_checked_by_whoever_uses_them() {
+        for seeds in ["db2", "", "db2:x"] {
+            let globals = parse(&["--cluster", seeds]).expect("any text");
+            let refused = connect(&globals, Access::Read).await.expect_err(seeds);
+            assert_eq!(refused.exit(), Exit::Usage, "{refused}");
+        }
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //!
 //! | idea | file |
 //! |---|---|
-//! | the arguments; what all commands share | `args.rs`, `globals.rs` |
-//! | why a command failed and how the process ends | `error.rs`, `exit.rs`, `diagnostics.rs` |
-//! | stdout and stderr; bytes as text; JSON; `--explain` | `output.rs`, `text.rs`, `json.rs`, `explain.rs` |
+//! | the arguments; what all commands share | `args.rs`, `globals.rs`, `level.rs` |
+//! | why a command failed and how the process ends | `error.rs`, `exit.rs`, `refusal.rs`, `diagnostics.rs`, `retry.rs` |
+//! | stdout and stderr; bytes as text; JSON; `--explain`; what work costs | `output.rs`, `text.rs`, `json.rs`, `explain.rs`, `processor.rs` |
 //! | `get`, `put`, `del`, `siblings` | `kv/` |
 //! | `load`, `dump` | `bulk/` |
 //! | `server`, `config`, `status`, `ring` | a file each |
 //! | `demo`, `bench` | `demo`, `bench` |
+//! | `sim`; `check` | `sim/`; `check/` |
 //!
 //! **Invariants**
 //! - Results go to stdout, everything said about them to stderr.
@@ -30,6 +31,7 @@ use tracing_subscriber::EnvFilter;
 pub mod args;
 pub mod bench;
 pub mod bulk;
+pub mod check;
 pub mod completions;
 pub mod config;
 pub mod demo;
@@ -40,10 +42,15 @@ pub mod explain;
 pub mod globals;
 pub mod json;
 pub mod kv;
+pub mod level;
 pub mod output;
+pub mod processor;
+pub mod refusal;
+pub mod retry;
 pub mod ring;
 pub mod server;
 pub mod settings;
+pub mod sim;
 pub mod status;
 pub mod text;
 
@@ -52,6 +59,7 @@ pub use exit::Exit;
 pub use globals::{Globals, Output, connect};
 
 use args::{Command, CommandLine};
+use refusal::Refusal;
 
 /// Runs the command that the process's arguments name, and says how the process shall end.
 #[must_use]
@@ -62,7 +70,7 @@ pub fn main() -> ExitCode {
         Err(refusal) => return refused(refusal, &arguments).into(),
     };
     output::choose_color(line.globals.color);
-    let exit = run(line.command, &line.globals).unwrap_or_else(|error| failed(&error, line.globals.output));
+    let exit = run(line.command, &line.globals).unwrap_or_else(|error| failed(&error, line.globals.output, &arguments));
     exit.into()
 }
 
@@ -82,6 +90,8 @@ fn run(command: Command, globals: &Globals) -> Result<Exit, CliError> {
         Command::Status(command) => with_runtime(status::run(&command, globals)),
         Command::Ring(command) => with_runtime(ring::run(&command, globals)),
         Command::Bench(command) => with_runtime(bench::run(command, globals)),
+        Command::Sim(command) => sim::run(&command, globals),
+        Command::Check(command) => check::run(&command, globals),
     }
 }
 
@@ -89,22 +99,18 @@ fn run(command: Command, globals: &Globals) -> Result<Exit, CliError> {
 fn with_runtime(command: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    let runtime = Runtime::new().map_err(|source| CliError::new(Exit::Failure, NoRuntime { source }))?;
-    runtime.block_on(command)
+    let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
+    let result = runtime.block_on(command);
+    // A thread may still read a file or stdin for a command that was stopped: nobody waits for it.
+    runtime.shutdown_background();
+    result
 }
 
-/// The threads that talk to the cluster could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot start the threads that talk to the cluster")]
-struct NoRuntime {
-    source: io::Error,
-}
-
-fn failed(error: &CliError, output: Output) -> Exit {
+fn failed(error: &CliError, output: Output, arguments: &[OsString]) -> Exit {
     if error.is_closed_pipe() {
         return Exit::Ok;
     }
-    error.report(output);
+    error.report(output, arguments);
     error.exit()
 }
 
@@ -116,12 +122,8 @@ fn refused(refusal: clap::Error, arguments: &[OsString]) -> Exit {
             Ok(()) | Err(_) => Exit::Ok,
         };
     }
-    if asks_for_json(arguments) {
-        CliError::usage(refusal).report(Output::Json);
-    } else {
-        let _unheard = refusal.print();
-    }
-    Exit::Usage
+    let output = if asks_for_json(arguments) { Output::Json } else { Output::Table };
+    failed(&Refusal::new(refusal).into(), output, arguments)
 }
 
 /// Whether arguments that do not parse as a whole still say `--output json`.

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use clap::Args;
 use quorate_config::BucketName;
+use quorate_protocol::Access;
 use quorate_ring::{PartitionId, PlacementTable, Ring, SLOTS, slot_of};
 use quorate_rpc::kv::{BucketInfo, Topology};
 use serde::Serialize;
@@ -94,7 +95,7 @@ struct PartitionFields {
 /// Exit 2 for a wrong key or bucket, 6 if no node answers; [`CliError::Stdout`].
 pub async fn run(command: &RingCommand, globals: &Globals) -> Result<Exit, CliError> {
     let key = command.key()?;
-    let client = connect(globals).await?;
+    let client = connect(globals, Access::Read).await?;
     let topology = client.topology();
     let info = bucket(&topology, &command.bucket)?;
     let ring = client.ring();

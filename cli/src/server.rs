@@ -15,6 +15,7 @@ use std::process;
 
 use clap::Args;
 use quorate_config::{Config, Log, LogFormat};
+use quorate_rpc::admin::Faults;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -40,6 +41,10 @@ pub struct Server {
     /// Let tests cut, delay and skew this node's messages and clock on request.
     #[arg(long)]
     enable_faults: bool,
+
+    /// Faults that are in force before the first message, as JSON.
+    #[arg(long, hide = true, requires = "enable_faults", value_name = "JSON", value_parser = faults)]
+    initial_faults: Option<Faults>,
 
     /// Stop when stdin ends.
     #[arg(long, hide = true)]
@@ -78,9 +83,14 @@ pub fn run(command: &Server) -> Result<Exit, CliError> {
 }
 
 async fn serve(config: Config, command: &Server) -> Result<(), CliError> {
-    let options = quorate_node::ServeOptions { init: command.init, enable_faults: command.enable_faults };
+    let initial_faults = command.initial_faults.clone().unwrap_or_default();
+    let options = quorate_node::ServeOptions { init: command.init, enable_faults: command.enable_faults, initial_faults };
     let shutdown = shutdown(command.exit_with_stdin).map_err(|source| failure(SetUpError::Signals { source }))?;
     Ok(quorate_node::serve(config, options, shutdown).await?)
+}
+
+fn faults(text: &str) -> Result<Faults, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 /// Ready when the node shall stop. Signals are caught from the moment this returns, not only once the future is polled.
@@ -127,11 +137,11 @@ async fn end_at_once_upon_another(mut terminate: Signal, mut interrupt: Signal) 
 
 fn start_logging(log: &Log) -> Result<(), CliError> {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let (origin, filter) = match &from_environment {
+    let (origin, filter) = match from_environment {
         Some(filter) => ("RUST_LOG", filter),
-        None => ("log.filter", &log.filter),
+        None => ("log.filter", log.filter.to_string()),
     };
-    let filter = filter_over_defaults(filter).map_err(|source| CliError::new(Exit::Usage, SetUpError::Filter { origin, source }))?;
+    let filter = filter_over_defaults(&filter).map_err(|source| CliError::new(Exit::Usage, SetUpError::Filter { origin, source }))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).init(),
@@ -151,7 +161,29 @@ fn failure(error: SetUpError) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use quorate_config::LogFilter;
+    use quorate_ring::NodeId;
+    use quorate_rpc::admin::LinkFault;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Words {
+        #[command(flatten)]
+        server: Server,
+    }
+
+    #[test]
+    fn a_node_begins_with_faults_only_where_faults_are_enabled() {
+        let words =
+            ["server", "--config", "quorate.toml", "--initial-faults", r#"{"links":{"2":{"cut":true,"delay_micros":5}},"skew_ms":-7}"#];
+        assert!(Words::try_parse_from(words).is_err());
+        let enabled = [&words[..], &["--enable-faults"]].concat();
+        let faults = Words::try_parse_from(enabled).expect("options").server.initial_faults.expect("faults");
+        let cut = LinkFault { cut: true, delay_micros: 5 };
+        assert_eq!((faults.skew_ms, faults.links.get(&NodeId(2))), (-7, Some(&cut)));
+    }
 
     #[test]
     fn tarpc_is_quiet_unless_named() {
@@ -160,5 +192,16 @@ mod tests {
         let loud = filter_over_defaults("info,tarpc=trace").expect("a filter").to_string();
         assert!(loud.contains("tarpc=trace") && !loud.contains("tarpc=off"), "{loud}");
         assert!(filter_over_defaults("info,quorate_node=loud").is_err());
+    }
+
+    /// What `config check` accepts, the server must too, and mean the same.
+    #[test]
+    fn every_filter_of_a_configuration_is_one() {
+        for text in ["off", "error", "info,tarpc=off", "warn, quorate_node::server = trace", "info,h2.client=debug,_a-b=warn"] {
+            let filter: LogFilter = text.parse().expect("a filter");
+            let taken = filter_over_defaults(&filter.to_string()).unwrap_or_else(|error| panic!("{filter}: {error}")).to_string();
+            let missing: Vec<&str> = text.split(',').map(str::trim).filter(|rule| !taken.contains(&rule.replace(' ', ""))).collect();
+            assert_eq!(missing, Vec::<&str>::new(), "{taken}");
+        }
     }
 }

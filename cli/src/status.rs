@@ -1,12 +1,16 @@
 //! `quorate status`: how the nodes are, each by its own word, and how they see each other.
 //!
 //! A node that does not answer is a line of the answer, not a failure of the command, unless it was asked for by name.
+//!
+//! How many records a node holds is the storage engine's estimate, and named so: it counts overwritten versions too until they are
+//! compacted, so that replicas with the same records show different numbers.
 
 use std::time::Duration;
 
 use clap::Args;
 use futures::future::join_all;
 use quorate_client::Error;
+use quorate_protocol::Access;
 use quorate_ring::NodeId;
 use quorate_rpc::kv::{PeerStatus, Status, Topology};
 use serde::Serialize;
@@ -17,6 +21,10 @@ use crate::globals::{Globals, Output, connect};
 use crate::output::{self, Columns};
 
 /// Shows how the nodes are.
+///
+/// A node that does not answer is a line of the table. The exit code is 0 if any node answered, 6 if none did, or not the one of
+/// --node: whether all are up is to be read from the answer. The number of records is the storage engine's estimate: it counts
+/// overwritten versions until they are compacted, so replicas that hold the same may show different numbers.
 #[derive(Clone, Debug, Args)]
 pub struct StatusCommand {
     /// Only this node.
@@ -67,9 +75,12 @@ struct NodeFields {
     writable: bool,
     faults_enabled: bool,
     partitions: u64,
-    records: u64,
+    /// As the storage engine estimates.
+    records_estimated: u64,
     disk_bytes: u64,
     requests_in_flight: u64,
+    /// Why it serves nothing, if so.
+    refusal: Option<String>,
     peers: Vec<PeerFields>,
 }
 
@@ -89,7 +100,7 @@ struct PeerFields {
 /// # Errors
 /// Exit 2 for a node that is no member, 6 if no node answers, or not the one asked for; [`CliError::Stdout`].
 pub async fn run(command: &StatusCommand, globals: &Globals) -> Result<Exit, CliError> {
-    let client = connect(globals).await?;
+    let client = connect(globals, Access::Read).await?;
     let topology = client.topology();
     let asked: Vec<NodeId> = match command.node {
         Some(node) => vec![node],
@@ -136,9 +147,10 @@ impl From<Status> for NodeFields {
             writable: status.writable,
             faults_enabled: status.faults_enabled,
             partitions: status.partitions,
-            records: status.records,
+            records_estimated: status.records,
             disk_bytes: status.disk_bytes,
             requests_in_flight: status.requests_in_flight,
+            refusal: status.refusal.map(|refusal| refusal.to_string()),
             peers: status.peers.into_iter().map(PeerFields::from).collect(),
         }
     }
@@ -179,9 +191,12 @@ fn print_status(topology: &Topology, nodes: Vec<NodeAnswer<NodeFields>>, output:
         Output::Json => output::print_json(&StatusFields { outcome: "ok", cluster, epoch, nodes }),
         Output::Table | Output::Raw => {
             output::print(format_args!("cluster {cluster}, epoch e{epoch}\n\n{}", status_table(&nodes)))?;
-            for node in nodes {
-                if let Some(error) = node.error {
+            for NodeAnswer { node, error, answer, .. } in nodes {
+                if let Some(error) = error {
                     output::note(error);
+                }
+                if let Some(refusal) = answer.and_then(|fields| fields.refusal) {
+                    output::note(format_args!("{node} {refusal}"));
                 }
             }
             Ok(())
@@ -190,8 +205,19 @@ fn print_status(topology: &Topology, nodes: Vec<NodeAnswer<NodeFields>>, output:
 }
 
 fn status_table(nodes: &[NodeAnswer<NodeFields>]) -> Columns {
-    const HEADINGS: [&str; 11] =
-        ["node", "address", "state", "#boot", "up for", "#partitions", "#records", "#disk", "#in flight", "#hints", "peers down"];
+    const HEADINGS: [&str; 11] = [
+        "node",
+        "address",
+        "state",
+        "#boot",
+        "up for",
+        "#partitions",
+        "#records (estimate)",
+        "#disk",
+        "#in flight",
+        "#hints",
+        "peers down",
+    ];
     let mut columns = Columns::new(&HEADINGS);
     for NodeAnswer { node, address, answer, .. } in nodes {
         let Some(fields) = answer else {
@@ -203,11 +229,11 @@ fn status_table(nodes: &[NodeAnswer<NodeFields>]) -> Columns {
         columns.row([
             node.clone(),
             address.clone(),
-            if fields.writable { "up".to_owned() } else { "read-only, disk full".to_owned() },
+            fields.state().to_owned(),
             fields.boot.to_string(),
             humantime::format_duration(Duration::from_secs(fields.uptime_seconds)).to_string(),
             fields.partitions.to_string(),
-            fields.records.to_string(),
+            fields.records_estimated.to_string(),
             quorate_config::ByteSize(fields.disk_bytes).to_string(),
             fields.requests_in_flight.to_string(),
             fields.peers.iter().map(|peer| peer.hints).sum::<u64>().to_string(),
@@ -215,6 +241,16 @@ fn status_table(nodes: &[NodeAnswer<NodeFields>]) -> Columns {
         ]);
     }
     columns
+}
+
+impl NodeFields {
+    fn state(&self) -> &'static str {
+        match (&self.refusal, self.writable) {
+            (Some(_), _) => "serves nothing",
+            (None, true) => "up",
+            (None, false) => "read-only, disk full",
+        }
+    }
 }
 
 impl PeerFields {
@@ -247,9 +283,10 @@ mod tests {
             writable: true,
             faults_enabled: false,
             partitions: 256,
-            records: 34_924,
+            records_estimated: 34_924,
             disk_bytes: 5_242_880,
             requests_in_flight: 1,
+            refusal: None,
             peers: vec![down],
         }
     }
@@ -268,10 +305,17 @@ mod tests {
     #[test]
     fn a_node_that_does_not_answer_is_a_line_of_the_table() {
         insta::assert_snapshot!(status_table(&nodes()), @r#"
-        node  address         state      boot  up for     partitions  records     disk  in flight  hints  peers down
-        n1    127.0.0.1:7400  up            2  1h 1m 40s         256    34924  5.0 MiB          1     12  n3 (unreachable)
+        node  address         state      boot  up for     partitions  records (estimate)     disk  in flight  hints  peers down
+        n1    127.0.0.1:7400  up            2  1h 1m 40s         256               34924  5.0 MiB          1     12  n3 (unreachable)
         n3    127.0.0.1:7400  no answer
         "#);
+    }
+
+    #[test]
+    fn a_node_that_answers_and_serves_nothing_is_not_up() {
+        let refusal = Some("is new and not yet vouched for by its peers".to_owned());
+        assert_eq!(NodeFields { refusal, ..fields() }.state(), "serves nothing");
+        assert_eq!((fields().state(), NodeFields { writable: false, ..fields() }.state()), ("up", "read-only, disk full"));
     }
 
     #[test]
@@ -281,6 +325,6 @@ mod tests {
             "node": "n3", "address": "127.0.0.1:7400", "up": false, "error": "status n3: no answer within 2s"
         });
         assert_eq!(json[1], silent);
-        assert_eq!((&json[0]["records"], &json[0]["peers"][0]["hints"]), (&34_924.into(), &12.into()));
+        assert_eq!((&json[0]["records_estimated"], &json[0]["peers"][0]["hints"]), (&34_924.into(), &12.into()));
     }
 }

@@ -1,6 +1,6 @@
 //! A cluster of real node processes on this machine, and what can be done to them.
 //!
-//! **Promise.** A [`Cluster`] that exists was up: every node answered and saw all others. Whatever way it goes, by
+//! **Promise.** A [`Cluster`] that exists was up: every node served and saw all others. Whatever way it goes, by
 //! [`Cluster::shutdown`], by drop, by a panic, or because this process is killed, no node process stays. A temporary directory goes
 //! with the cluster unless this process is killed.
 //!
@@ -10,16 +10,21 @@
 //! **Rules**
 //! - *Upon start*: take ports, write a configuration per node, start all, wait until each answers, set the cluster's latencies,
 //!   wait until all see each other.
-//! - *Upon kill, pause, resume*: signal the process, return at once.
-//! - *Upon restart*: start it on its own data, wait until it answers, tell it its faults, wait until it and all nodes that can
-//!   reach it see each other.
-//! - *Upon a fault*: change the [`FaultState`], tell all running nodes; those that are paused or dead are told when they return.
+//! - *Upon a node that finds its port taken during the first start*: stop all, take other ports, start over, a few times at most.
+//!   Somebody may take a port between the moment it is handed over and the moment the node listens.
+//! - *Upon kill, pause, resume*: signal the process, return when the kernel has done it.
+//! - *Upon restart*: start it on its own data and with its faults, wait until it answers, wait until it and all nodes that can reach
+//!   it see each other.
+//! - *Upon a fault*: change the [`FaultState`], tell all running nodes; those that are paused are told when they go on, and those
+//!   that are dead are started with it.
+//! - *Upon the end*: a temporary directory is left alone if a process that is not ours uses a node's data in it, such as a node that
+//!   somebody has started again by hand.
 //!
 //! **Invariants**
 //! - No process outlives the cluster, and only its own processes are signalled ([`process`](self)).
 //! - Waiting is asking again until a deadline; a node that has ended by itself ends the waiting at once, with the end of its log.
 //!
-//! **Deliberately missing.** A restarted node acts for a moment before it learns its faults. Nodes on other machines.
+//! **Deliberately missing.** Nodes on other machines.
 
 mod error;
 mod faults;
@@ -43,6 +48,7 @@ use quorate_rpc::kv::Status;
 
 pub use error::{ClusterError, LogTail};
 pub use faults::{FaultState, InvalidFault, Pair};
+pub use home::Stranger;
 pub use link::LinkError;
 pub use node::Node;
 pub use ports::Ports;
@@ -55,6 +61,8 @@ use process::{Files, Launch, Process};
 
 /// Most nodes of a local cluster: each is a process with its own store and threads.
 const NODES_MAX: u16 = 32;
+/// How often a new cluster is started if somebody else takes its ports.
+const STARTS_MAX: usize = 4;
 /// Longest that a graceful shutdown of the whole cluster may take before the nodes are killed.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
@@ -79,22 +87,53 @@ impl Cluster {
         if spec.nodes == 0 || spec.nodes > NODES_MAX {
             return Err(ClusterError::NodeCount { nodes: spec.nodes, nodes_max: NODES_MAX });
         }
+        let replicas = spec.replicas();
+        if replicas == 0 || u16::from(replicas) > spec.nodes {
+            return Err(ClusterError::ReplicaCount { replicas, nodes: spec.nodes });
+        }
         if !spec.latency.is_empty() && !spec.enable_faults {
             return Err(ClusterError::FaultsDisabled);
         }
+        if let Some(node) = spec.latency.iter().flat_map(|(pair, _)| pair.nodes()).find(|node| !spec.node_ids().any(|id| id == *node)) {
+            return Err(ClusterError::UnknownNode { node, nodes: spec.nodes });
+        }
+        spec.latency.iter().try_for_each(|(_, round_trip)| faults::check_delay(*round_trip))?;
         let mut cluster = Self::prepare(spec)?;
-        for (pair, _) in cluster.spec.latency.clone() {
-            cluster.known(pair.nodes())?;
+        let is_new = cluster.nodes().all(|node| node.files.is_fresh());
+        for _ in 1..STARTS_MAX {
+            match cluster.bring_up().await {
+                Err(ClusterError::Exited { node, log, .. }) if is_new && log.says_port_is_taken(cluster.node(node)?.address()) => {
+                    cluster.move_away()?;
+                }
+                brought_up => return brought_up.map(|()| cluster),
+            }
         }
-        cluster.ports.hand_over();
-        for id in cluster.spec.node_ids() {
-            let init = cluster.node(id)?.files.is_fresh();
-            cluster.spawn(id, init)?;
+        cluster.bring_up().await.map(|()| cluster)
+    }
+
+    /// Starts all nodes, and waits until they see each other.
+    async fn bring_up(&mut self) -> Result<(), ClusterError> {
+        self.ports.hand_over();
+        for id in self.spec.node_ids() {
+            let init = self.node(id)?.files.is_fresh();
+            self.spawn(id, init)?;
         }
-        cluster.wait_until_all_answer().await?;
-        cluster.tell_faults().await?;
-        cluster.wait_until_connected().await?;
-        Ok(cluster)
+        self.wait_until_all_answer().await?;
+        self.wait_until_connected().await
+    }
+
+    /// Stops all nodes of a new cluster, forgets what they have begun to store, and takes other ports.
+    fn move_away(&mut self) -> Result<(), ClusterError> {
+        for node in self.nodes.values_mut() {
+            node.process = None;
+            if node.files.data.exists() {
+                std::fs::remove_dir_all(&node.files.data).map_err(home::failed("remove", &node.files.data))?;
+            }
+        }
+        let count = self.spec.nodes;
+        // Those that were lost stay reserved until the others are: they are not taken again.
+        self.ports = Reservation::take(Ports::Free, count).map_err(|source| ClusterError::Ports { count, source })?;
+        self.configure()
     }
 
     /// Everything but the processes.
@@ -102,18 +141,29 @@ impl Cluster {
         let home = Home::open(&spec.dir)?;
         let facts = home.agree(&spec)?;
         let ports = Reservation::take(spec.ports, spec.nodes).map_err(|source| ClusterError::Ports { count: spec.nodes, source })?;
-        let addresses: Vec<String> = ports.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let mut nodes = BTreeMap::new();
-        for (id, address) in spec.node_ids().zip(&addresses) {
+        for id in spec.node_ids() {
             let dir = home.path().join(id.to_string());
             std::fs::create_dir_all(&dir).map_err(home::failed("make the directory", &dir))?;
             let files = Files::within(&dir);
-            let config = spec::config_text(&spec, &facts, &addresses, id, &files.data);
-            std::fs::write(&files.config, config).map_err(home::failed("write", &files.config))?;
-            nodes.insert(id, Node { id, address: address.clone(), files, process: None, told: Faults::default() });
+            nodes.insert(id, Node { id, address: String::new(), files, process: None, told: Faults::default() });
         }
         let faults = FaultState::new(spec.latency.iter().copied().collect());
-        Ok(Self { spec, facts, nodes, faults, ports, home })
+        let mut cluster = Self { spec, facts, nodes, faults, ports, home };
+        cluster.configure()?;
+        Ok(cluster)
+    }
+
+    /// Gives every node its port, and writes the configurations, in which all of them stand.
+    fn configure(&mut self) -> Result<(), ClusterError> {
+        let Self { spec, facts, nodes, ports, .. } = self;
+        let addresses: Vec<String> = ports.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        for (node, address) in nodes.values_mut().zip(&addresses) {
+            node.address.clone_from(address);
+            let config = spec::config_text(spec, facts, &addresses, node.id, &node.files.data);
+            std::fs::write(&node.files.config, config).map_err(home::failed("write", &node.files.config))?;
+        }
+        Ok(())
     }
 
     /// The nodes, in order of their ids.
@@ -184,14 +234,18 @@ impl Cluster {
         process.kill().map_err(node.failed())
     }
 
-    /// Stops a node with SIGSTOP: its connections stay, it says nothing. The other nodes notice by time-out.
+    /// Stops a node with SIGSTOP: its connections stay, it says nothing. Returns when none of its threads runs any more; the other
+    /// nodes notice by time-out.
     ///
     /// # Errors
-    /// [`ClusterError::NotRunning`], [`ClusterError::UnknownNode`].
-    pub fn pause(&mut self, id: NodeId) -> Result<(), ClusterError> {
+    /// [`ClusterError::NotRunning`], [`ClusterError::UnknownNode`]; [`ClusterError::NotPaused`] when it takes longer than the
+    /// specification's patience.
+    pub async fn pause(&mut self, id: NodeId) -> Result<(), ClusterError> {
+        let within = self.spec.patience;
         let node = self.node_mut(id)?;
         let failed = node.failed();
-        node.process()?.pause().map_err(failed)
+        let has_stopped = node.process()?.pause(within).await.map_err(failed)?;
+        if has_stopped { Ok(()) } else { Err(ClusterError::NotPaused { node: id, within }) }
     }
 
     /// Lets a paused node go on, and tells it the faults that were made meanwhile.
@@ -231,7 +285,6 @@ impl Cluster {
         self.wait_until_noticed_dead(id).await?;
         self.spawn(id, false)?;
         self.wait_until_all_answer().await?;
-        self.tell_faults().await?;
         self.wait_until_connected_to(id).await
     }
 
@@ -241,7 +294,7 @@ impl Cluster {
     /// [`ClusterError`] if faults are not enabled, a node is unknown, the groups make no partition, or a node cannot be told.
     pub async fn partition(&mut self, groups: &[BTreeSet<NodeId>]) -> Result<(), ClusterError> {
         self.known(groups.iter().flatten().copied())?;
-        self.try_change_faults(|faults| faults.partition(groups)).await
+        self.change_faults(|faults| faults.partition(groups)).await
     }
 
     /// Loses every message from one node to another.
@@ -250,7 +303,7 @@ impl Cluster {
     /// As [`Cluster::partition`].
     pub async fn one_way(&mut self, from: NodeId, to: NodeId) -> Result<(), ClusterError> {
         self.known([from, to])?;
-        self.try_change_faults(|faults| faults.one_way(from, to)).await
+        self.change_faults(|faults| faults.one_way(from, to)).await
     }
 
     /// Makes every message that a node sends to other nodes arrive that much later; zero ends it.
@@ -285,14 +338,19 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::partition`].
     pub async fn heal(&mut self) -> Result<(), ClusterError> {
-        self.change_faults(|faults| faults.heal()).await
+        self.change_faults(|faults| {
+            faults.heal();
+            Ok(())
+        })
+        .await
     }
 
-    /// Stops all nodes, by SIGTERM as far as they obey within a few seconds, and removes a temporary directory.
+    /// Stops all nodes, by SIGTERM as far as they obey within a few seconds, and removes a temporary directory; unless other
+    /// processes use the data of nodes in it, which are told then.
     ///
     /// # Errors
-    /// [`ClusterError::File`] if the directory cannot be removed. No process is left in any case.
-    pub async fn shutdown(mut self) -> Result<(), ClusterError> {
+    /// [`ClusterError::File`] if the directory cannot be removed. None of our processes is left in any case.
+    pub async fn shutdown(mut self) -> Result<Vec<Stranger>, ClusterError> {
         let processes = self.nodes.values_mut().filter_map(|node| node.process.as_mut());
         // Whoever does not obey, or cannot be signalled, is killed by the drop below.
         join_all(processes.map(|process| process.terminate(SHUTDOWN_MAX))).await;
@@ -301,15 +359,7 @@ impl Cluster {
         home.close()
     }
 
-    async fn change_faults(&mut self, change: impl FnOnce(&mut FaultState)) -> Result<(), ClusterError> {
-        self.try_change_faults(|faults| {
-            change(faults);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn try_change_faults(&mut self, change: impl FnOnce(&mut FaultState) -> Result<(), InvalidFault>) -> Result<(), ClusterError> {
+    async fn change_faults(&mut self, change: impl FnOnce(&mut FaultState) -> Result<(), InvalidFault>) -> Result<(), ClusterError> {
         if !self.spec.enable_faults {
             return Err(ClusterError::FaultsDisabled);
         }
@@ -317,7 +367,7 @@ impl Cluster {
         self.tell_faults().await
     }
 
-    /// Tells every running node its faults, unless it was told the same before.
+    /// Tells every running node its faults, unless it has them already.
     async fn tell_faults(&mut self) -> Result<(), ClusterError> {
         if !self.spec.enable_faults {
             return Ok(());
@@ -339,20 +389,22 @@ impl Cluster {
 
     /// Starts a node; with `init` as one that may have lost nothing, because it never had anything.
     fn spawn(&mut self, id: NodeId, init: bool) -> Result<(), ClusterError> {
-        let Self { spec, nodes, .. } = self;
+        let Self { spec, nodes, faults, .. } = self;
         let node = nodes.get_mut(&id).expect("only known nodes are started");
+        let faults = if spec.enable_faults { faults.of(id, spec.node_ids()) } else { Faults::default() };
         let launch = Launch {
             binary: &spec.binary,
             config: &node.files.config,
             log: &node.files.log,
             settings: &spec.settings,
             enable_faults: spec.enable_faults,
+            faults: &faults,
             init,
         };
         let spawned = Process::spawn(&launch);
         let process = spawned.map_err(|source| ClusterError::Spawn { node: id, binary: spec.binary.clone(), source })?;
         node.process = Some(process);
-        node.told = Faults::default();
+        node.told = faults;
         Ok(())
     }
 
@@ -390,6 +442,44 @@ mod tests {
         let spec = ClusterSpec { latency: beyond, enable_faults: true, ..ClusterSpec::new("/bin/false", 3) };
         let unknown = Cluster::start(spec).await;
         assert!(matches!(unknown, Err(ClusterError::UnknownNode { node: NodeId(4), nodes: 3 })));
+    }
+
+    /// A binary whose nodes always find their port taken, and a directory.
+    fn latecomer() -> (tempfile::TempDir, ClusterSpec) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let binary = dir.path().join("quorate");
+        let script = r#"address=$(sed -n 's/^address = "\(.*\)"/\1/p' "$3")
+            echo "error: cannot listen on $address; is another process using it?" >&2; exit 1"#;
+        std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let spec = ClusterSpec { dir: Dir::Kept(dir.path().join("kept")), ..ClusterSpec::new(binary, 1) };
+        (dir, spec)
+    }
+
+    /// What the nodes of [`latecomer`] said, start by start.
+    fn starts(dir: &tempfile::TempDir) -> Vec<String> {
+        let log = std::fs::read_to_string(dir.path().join("kept/n1/log")).expect("a log");
+        log.lines().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn a_new_cluster_whose_ports_are_taken_tries_others_a_few_times() {
+        let (dir, spec) = latecomer();
+        let started = Cluster::start(spec).await;
+        assert!(matches!(started, Err(ClusterError::Exited { node: NodeId(1), .. })), "{started:?}");
+        let tried: BTreeSet<String> = starts(&dir).into_iter().collect();
+        assert_eq!(tried.len(), STARTS_MAX, "each time another port: {tried:?}");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_has_data_is_not_started_over() {
+        let (dir, spec) = latecomer();
+        let data = dir.path().join("kept/n1/data");
+        std::fs::create_dir_all(&data).expect("made");
+        std::fs::write(data.join("identity"), "n1").expect("written");
+        let started = Cluster::start(spec).await;
+        assert!(matches!(started, Err(ClusterError::Exited { node: NodeId(1), .. })), "{started:?}");
+        assert_eq!((starts(&dir).len(), data.join("identity").exists()), (1, true));
     }
 
     #[tokio::test]

@@ -7,9 +7,9 @@ use quorate_client::{Client, Level, NodeId, Outcome};
 use quorate_lab::cluster::ClusterSpec;
 use quorate_protocol::outcome::{Failure, Reason, ReplicaReport, ReplicaStatus};
 
-use crate::support::cluster::{N1, N2, N3, TestCluster, faulty, spec};
+use crate::support::cluster::{N1, N2, N3, TestCluster, faulty, spec, unnoticed};
 use crate::support::direct::values;
-use crate::support::wait::{PATIENCE, eventually, seen};
+use crate::support::wait::{BUSY, PATIENCE, eventually, seen};
 
 fn group(nodes: &[NodeId]) -> BTreeSet<NodeId> {
     nodes.iter().copied().collect()
@@ -90,9 +90,38 @@ async fn a_link_cut_in_one_direction_stops_no_quorum() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_started_into_a_partition_never_speaks_across_it() {
+    let mut cluster = TestCluster::start(faulty(3)).await;
+    ok(cluster.direct(N1).await.put("k", "before", Level::All).await);
+    cluster.partition(&[group(&[N1]), group(&[N2, N3])]).await.unwrap_or_else(|error| panic!("{error}"));
+    cluster.until_apart(N1, N2).await;
+    cluster.until_apart(N1, N3).await;
+    cluster.kill(N1).expect("n1 runs");
+    let at_kill = cluster.log(N1).len();
+    let since_restart = |cluster: &TestCluster| cluster.log(N1)[at_kill..].to_owned();
+    cluster.restart(N1).await.unwrap_or_else(|error| panic!("{error}"));
+    let n1 = cluster.direct(N1).await;
+    let refused = n1.put("k", "never", Level::Quorum).await.expect_err("n1 is alone");
+    assert_eq!((&refused.reason, refused.outcome), (&Reason::Unreachable { needed: 2, alive: 1 }, Outcome::NotApplied), "{refused}");
+    assert_eq!(n1.values("k", Level::One).await, Ok(vec!["before".to_owned()]));
+    let said = since_restart(&cluster);
+    assert!(!said.contains("peer is up"), "it spoke with nobody: {said}");
+
+    cluster.heal().await.unwrap_or_else(|error| panic!("{error}"));
+    cluster.wait_until_connected().await.unwrap_or_else(|error| panic!("{error}"));
+    eventually("n1 logs that it speaks with others again", async || {
+        let said = since_restart(&cluster);
+        seen(said.contains("peer is up"), said)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn with_two_of_three_nodes_stopped_quorum_fails_within_its_deadline_and_one_answers() {
     const DEADLINE: Duration = Duration::from_millis(600);
-    let mut cluster = TestCluster::start(spec(3)).await;
+    // So late is their silence noticed that the first put comes before that.
+    let settings = vec!["peer.heartbeat_timeout=6s".to_owned()];
+    let mut cluster = TestCluster::start(ClusterSpec { settings, ..spec(3) }).await;
     let n1 = cluster.direct(N1).await.within(DEADLINE);
     ok(n1.put("k", "before", Level::All).await);
     cluster.stop(N2).await;
@@ -104,7 +133,7 @@ async fn with_two_of_three_nodes_stopped_quorum_fails_within_its_deadline_and_on
     let took = asked.elapsed();
     assert_eq!((&unknown.reason, unknown.outcome), (&Reason::TimedOut { needed: 2, answered: 1 }, Outcome::Unknown), "{unknown}");
     assert_eq!((missing(&unknown), unknown.answered().collect()), (vec![N2, N3], vec![N1]), "{unknown}");
-    assert!(took >= DEADLINE / 2 && took < DEADLINE * 3, "its deadline was {DEADLINE:?}, it took {took:?}");
+    assert!(took >= DEADLINE / 2 && took < DEADLINE + BUSY, "its deadline was {DEADLINE:?}, it took {took:?}");
     assert_eq!(n1.values("k", Level::One).await, Ok(vec!["between".to_owned()]));
 
     // Once their silence is noticed, it is known before anything is sent.
@@ -140,7 +169,7 @@ async fn a_client_reads_at_one_although_two_of_three_nodes_are_stopped() {
     }
     let asked = Instant::now();
     let failed = kv.get("k0").level(Level::Quorum).deadline(Duration::from_secs(3)).await.expect_err("two of three are stopped");
-    assert!(asked.elapsed() < Duration::from_secs(9), "its deadline was 3s, it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(3) + BUSY, "its deadline was 3s, it took {:?}", asked.elapsed());
     let text = failed.to_string();
     assert!(text.contains("n2") && text.contains("n3"), "{text}");
 }
@@ -154,11 +183,11 @@ async fn with_two_of_three_nodes_dead_quorum_is_refused_at_once_by_name() {
         cluster.kill(node).unwrap_or_else(|error| panic!("{error}"));
         cluster.until_sees(N1, node, false).await;
     }
-    let ran = cluster.cli(&["put", "k", "never", "--level", "quorum"]).await.exits(6);
+    let ran = cluster.cli(&["put", "k", "never", "--level", "quorum", "--timeout", "60s"]).await.exits(6);
     let ran = ran.says("1 of 2 needed replicas").says("n2 is down").says("n3 is down").says("not applied");
-    assert!(ran.took < Duration::from_millis(1500), "known before anything is sent, told at once: {ran}");
-    let ran = cluster.cli(&["get", "k", "--level", "quorum"]).await.exits(6);
-    assert!(ran.took < Duration::from_millis(1500), "known before anything is sent, told at once: {ran}");
+    assert!(ran.took < BUSY, "known before anything is sent, told at once: {ran}");
+    let ran = cluster.cli(&["get", "k", "--level", "quorum", "--timeout", "60s"]).await.exits(6);
+    assert!(ran.took < BUSY, "known before anything is sent, told at once: {ran}");
     let json = cluster.cli(&["put", "k", "never", "--output", "json"]).await.exits(6).json();
     assert_eq!((&json["outcome"], &json["exit"], &json["retryable"]), (&"not_applied".into(), &6.into(), &true.into()), "{json}");
     assert_eq!(cluster.cli(&["get", "k", "--level", "one"]).await.exits(0).text(), "before\n");
@@ -246,9 +275,9 @@ async fn any_is_acknowledged_by_a_hint_alone_and_the_write_arrives_when_its_home
 
 #[tokio::test]
 async fn a_slow_replica_does_not_make_reads_slow() {
-    const SLOW: Duration = Duration::from_millis(900);
-    let mut cluster = TestCluster::start(faulty(3)).await;
-    let n1 = cluster.direct(N1).await;
+    const SLOW: Duration = Duration::from_secs(10);
+    let mut cluster = TestCluster::start(ClusterSpec { settings: vec![unnoticed()], ..faulty(3) }).await;
+    let n1 = cluster.direct(N1).await.within(PATIENCE);
     let keys: Vec<String> = (0..60).map(|number| format!("k{number}")).collect();
     for key in &keys {
         ok(n1.put(key, "v", Level::All).await);
@@ -268,7 +297,7 @@ async fn a_slow_replica_does_not_make_reads_slow() {
     }
     assert!(hedged > 0, "{slow} was never asked, so nothing was shown");
     let told = format!("{slow} is slow by {SLOW:?}; {hedged} of {} reads had asked it, the slowest took {slowest:?}", keys.len());
-    assert!(slowest < SLOW * 2 / 3, "{told}");
+    assert!(slowest < BUSY, "{told}");
 }
 
 #[tokio::test]

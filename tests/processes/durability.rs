@@ -12,7 +12,7 @@ use quorate_rpc::kv::WriteContext;
 use tokio::task::JoinSet;
 
 use crate::support::cluster::{N1, N2, N3, TestCluster, spec};
-use crate::support::wait::{eventually, seen};
+use crate::support::wait::{PATIENCE, eventually, seen};
 
 /// Writers of a load, each with keys of its own.
 const WRITERS: usize = 16;
@@ -48,7 +48,7 @@ async fn put_fresh_keys(kv: Client, writer: usize, load: Arc<Load>) -> Vec<Put> 
     let mut puts = Vec::new();
     while !load.is_over.load(Ordering::Relaxed) {
         let put = Put { key: format!("w{writer}-{}", puts.len()), later: load.is_later.load(Ordering::Relaxed) };
-        let written = kv.put(&put.key, put.key.clone()).level(Level::Quorum).deadline(Duration::from_secs(20)).await;
+        let written = kv.put(&put.key, put.key.clone()).level(Level::Quorum).deadline(PATIENCE).await;
         written.unwrap_or_else(|error| panic!("the load stopped: {error}"));
         load.acknowledged.fetch_add(1, Ordering::Relaxed);
         puts.push(put);
@@ -119,7 +119,7 @@ struct Progress {
 async fn count_up(kv: Client, writer: usize, load: Arc<Load>) -> Progress {
     let key = format!("counter-{writer}");
     for number in 1.. {
-        let put = kv.put(&key, number.to_string()).level(Level::Quorum).deadline(Duration::from_millis(500));
+        let put = kv.put(&key, number.to_string()).level(Level::Quorum).deadline(Duration::from_secs(3));
         if put.await.is_err() {
             return Progress { key, acknowledged: number - 1, tried: number };
         }

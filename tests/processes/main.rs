@@ -11,7 +11,9 @@
 //! | `overload.rs` | too much is refused at once, and later no more |
 //! | `bad_input.rs` | every row of the table of bad input |
 //! | `cli.rs`, `demo.rs`, `bench.rs` | the command line as scripts use it |
+//! | `cli_more.rs` | the command line when things go wrong |
 //! | `client.rs` | deadlines and retries of the client library |
+//! | `sim_check.rs` | the simulator and the checker: verdicts, evidence, repeatability |
 //!
 //! One test binary, so that it is linked once and its suites share a bound on the nodes that are alive at a time
 //! (`support/cluster.rs`). A suite runs alone as `cargo test --release --test processes durability`.
@@ -38,8 +40,10 @@ mod bad_input {
 }
 mod bench;
 mod cli;
+mod cli_more;
 mod client;
 mod demo;
 mod durability;
 mod overload;
 mod siblings;
+mod sim_check;

@@ -9,7 +9,7 @@
 //! - *Upon a partition whose keys cannot be listed*: go on, count it; how many keys that leaves out nobody knows. After
 //!   [`UNLISTED_IN_A_ROW_MAX`] of them without a record in between, give up: the cluster is not there.
 //! - *Upon a record that TSV has no way to write* (different siblings, bytes that are not UTF-8, another bucket than the first
-//!   with records): leave it out, count it, and recommend JSON lines.
+//!   with records): leave it out, count it under the first of these causes that it has, and recommend JSON lines.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use clap::Args;
 use quorate_client::{Client, Error, Items, Read, Verb};
 use quorate_config::BucketName;
-use quorate_protocol::Level;
+use quorate_protocol::{Access, Level};
 use serde::Serialize;
 
 use super::progress::Display;
@@ -25,6 +25,7 @@ use super::{Format, Record, jsonl, tsv};
 use crate::error::{CliError, exit_of};
 use crate::exit::Exit;
 use crate::globals::{Globals, Output, connect};
+use crate::level;
 use crate::output::{self, Count};
 
 /// Keys per page of the lists: a page of the longest keys is then a quarter of a megabyte.
@@ -32,8 +33,6 @@ const PAGE_KEYS: u32 = 256;
 
 /// Partitions in a row that cannot be listed before the rest is not even tried.
 const UNLISTED_IN_A_ROW_MAX: u32 = 8;
-
-const NOT_IN_TSV: &str = "TSV has no way to write siblings, bytes that are not UTF-8, or more than one bucket";
 
 /// Prints every record.
 #[derive(Clone, Debug, Args)]
@@ -43,7 +42,7 @@ pub struct Dump {
     bucket: Option<BucketName>,
 
     /// How many replicas each list and each record is read from [default: the bucket's own level].
-    #[arg(long, value_name = "LEVEL", long_help = crate::kv::level_help())]
+    #[arg(long, value_name = "LEVEL", value_parser = level::parse::<Level>, long_help = level::help())]
     level: Option<Level>,
 
     /// How records are written; JSON lines carry siblings, bucket names and any bytes [default: tsv, or jsonl with --output json].
@@ -61,9 +60,28 @@ struct Tally {
     printed: u64,
     unread_keys: u64,
     unlisted_partitions: u64,
-    unprintable: u64,
+    unprintable: Unprintables,
     first_error: Option<Error>,
     unlisted_in_a_row: u32,
+}
+
+/// Why TSV has no way to write a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unprintable {
+    /// It has several different values.
+    Siblings,
+    /// Its key or value is not UTF-8.
+    Bytes,
+    /// It is in another bucket than the first record.
+    OtherBucket,
+}
+
+/// How many records were left out, by cause.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unprintables {
+    siblings: u64,
+    bytes: u64,
+    other_bucket: u64,
 }
 
 /// Writes records in a format.
@@ -84,6 +102,9 @@ struct DumpFields {
     unread_keys: u64,
     unlisted_partitions: u64,
     unprintable: u64,
+    unprintable_siblings: u64,
+    unprintable_bytes: u64,
+    unprintable_buckets: u64,
     gave_up: bool,
     error: Option<String>,
 }
@@ -93,7 +114,7 @@ struct DumpFields {
 /// # Errors
 /// Exit 6 if no node answers; [`CliError::Stdout`]. Records that could not be read or printed end in an exit code that is not 0.
 pub async fn run(command: Dump, globals: &Globals) -> Result<Exit, CliError> {
-    let client = connect(globals).await?;
+    let client = connect(globals, Access::Read).await?;
     let buckets = match &command.bucket {
         Some(name) => vec![name.to_string()],
         None => client.topology().buckets.iter().map(|bucket| bucket.name.clone()).collect(),
@@ -136,8 +157,8 @@ async fn dump<W: Write>(
             Ok(read) => {
                 let values = read.values().cloned().collect();
                 let record = Record { bucket: Some(bucket.to_owned()), key: read.key().clone(), values };
-                let printed = printer.print(record).map_err(|source| CliError::Stdout { source })?;
-                tally.read(printed);
+                let left_out = printer.print(record).map_err(|source| CliError::Stdout { source })?;
+                tally.read(left_out);
             }
             Err(error) => tally.failed(error),
         }
@@ -149,31 +170,31 @@ async fn dump<W: Write>(
 }
 
 impl<W: Write> Printer<W> {
-    /// Writes one record; returns false if the format has no way to.
-    fn print(&mut self, record: Record) -> io::Result<bool> {
+    /// Writes one record; returns why not if the format has no way to.
+    fn print(&mut self, record: Record) -> io::Result<Option<Unprintable>> {
         self.line.clear();
-        let printable = match self.format {
+        let encoded = match self.format {
             Format::Jsonl => {
                 jsonl::encode(&record, &mut self.line);
-                true
+                Ok(())
             }
             Format::Tsv => self.encode_tsv(record),
         };
-        if printable {
+        if encoded.is_ok() {
             self.out.write_all(self.line.as_bytes())?;
         }
-        Ok(printable)
+        Ok(encoded.err())
     }
 
-    fn encode_tsv(&mut self, record: Record) -> bool {
-        let texts = (std::str::from_utf8(&record.key), single(&record.values).map(std::str::from_utf8));
-        let (Ok(key), Some(Ok(value))) = texts else { return false };
+    fn encode_tsv(&mut self, record: Record) -> Result<(), Unprintable> {
+        let value = single(&record.values).ok_or(Unprintable::Siblings)?;
+        let (Ok(key), Ok(value)) = (std::str::from_utf8(&record.key), std::str::from_utf8(value)) else { return Err(Unprintable::Bytes) };
         if self.only_bucket.is_some() && self.only_bucket != record.bucket {
-            return false;
+            return Err(Unprintable::OtherBucket);
         }
         tsv::encode(key, value, &mut self.line);
         self.only_bucket = record.bucket;
-        true
+        Ok(())
     }
 }
 
@@ -183,10 +204,37 @@ fn single(values: &[Bytes]) -> Option<&[u8]> {
     others.iter().all(|value| value == first).then_some(first)
 }
 
+impl Unprintables {
+    fn count(&mut self, why: Unprintable) {
+        match why {
+            Unprintable::Siblings => self.siblings += 1,
+            Unprintable::Bytes => self.bytes += 1,
+            Unprintable::OtherBucket => self.other_bucket += 1,
+        }
+    }
+
+    fn total(self) -> u64 {
+        self.siblings + self.bytes + self.other_bucket
+    }
+
+    /// The causes that there are, each with its number.
+    fn describe(self) -> String {
+        let causes = [
+            (self.siblings, "with siblings"),
+            (self.bytes, "with bytes that are not UTF-8"),
+            (self.other_bucket, "of another bucket than the first record's"),
+        ];
+        let told: Vec<String> = causes.iter().filter(|(count, _)| *count > 0).map(|(count, cause)| format!("{count} {cause}")).collect();
+        told.join(", ")
+    }
+}
+
 impl Tally {
-    fn read(&mut self, printed: bool) {
-        self.printed += u64::from(printed);
-        self.unprintable += u64::from(!printed);
+    fn read(&mut self, left_out: Option<Unprintable>) {
+        match left_out {
+            None => self.printed += 1,
+            Some(why) => self.unprintable.count(why),
+        }
         self.unlisted_in_a_row = 0;
     }
 
@@ -207,7 +255,7 @@ impl Tally {
     fn exit(&self) -> Exit {
         match &self.first_error {
             Some(error) => exit_of(error),
-            None if self.unprintable > 0 => Exit::Failure,
+            None if self.unprintable.total() > 0 => Exit::Failure,
             None => Exit::Ok,
         }
     }
@@ -230,7 +278,10 @@ fn report(tally: &Tally, output: Output) {
             printed: *printed,
             unread_keys: *unread_keys,
             unlisted_partitions: *unlisted_partitions,
-            unprintable: *unprintable,
+            unprintable: unprintable.total(),
+            unprintable_siblings: unprintable.siblings,
+            unprintable_bytes: unprintable.bytes,
+            unprintable_buckets: unprintable.other_bucket,
             gave_up: tally.gave_up(),
             error,
         };
@@ -247,8 +298,9 @@ fn report(tally: &Tally, output: Output) {
     if let Some(error) = error {
         output::note(format_args!("  the first reason: {error}"));
     }
-    if *unprintable > 0 {
-        output::error(format_args!("{} left out: {NOT_IN_TSV}; use --format jsonl", Count(*unprintable, "record")));
+    if unprintable.total() > 0 {
+        let (count, causes) = (Count(unprintable.total(), "record"), unprintable.describe());
+        output::error(format_args!("{count} left out, which TSV has no way to write: {causes}; use --format jsonl"));
     }
 }
 
@@ -272,31 +324,36 @@ mod tests {
     fn tsv_leaves_out_what_it_cannot_carry() {
         let mut printer = printer(Format::Tsv);
         let records = [
-            (record("default", b"\xff", &[b"1"]), false),
-            (record("carts", b"a\tb", &[b"1"]), true),
-            (record("carts", b"b", &[b"1", b"2"]), false),
-            (record("carts", b"c", &[b"same", b"same"]), true),
-            (record("carts", b"d", &[b"\xff"]), false),
-            (record("default", b"e", &[b"1"]), false),
+            (record("default", b"\xff", &[b"1"]), Some(Unprintable::Bytes)),
+            (record("carts", b"a\tb", &[b"1"]), None),
+            (record("carts", b"b", &[b"1", b"2"]), Some(Unprintable::Siblings)),
+            (record("carts", b"c", &[b"same", b"same"]), None),
+            (record("carts", b"d", &[b"\xff"]), Some(Unprintable::Bytes)),
+            (record("default", b"e", &[b"1"]), Some(Unprintable::OtherBucket)),
         ];
-        for (record, printable) in records {
-            assert_eq!(printer.print(record.clone()).expect("a Vec takes all"), printable, "{record:?}");
+        let mut tally = Tally::default();
+        for (record, left_out) in records {
+            assert_eq!(printer.print(record.clone()).expect("a Vec takes all"), left_out, "{record:?}");
+            tally.read(left_out);
         }
         assert_eq!(printer.out, b"a\\tb\t1\nc\tsame\n");
+        assert_eq!((tally.printed, tally.unprintable.total()), (2, 4));
+        let causes = "1 with siblings, 2 with bytes that are not UTF-8, 1 of another bucket than the first record's";
+        assert_eq!(tally.unprintable.describe(), causes);
     }
 
     #[test]
     fn json_lines_carry_everything() {
         let mut printer = printer(Format::Jsonl);
         let all = record("carts", b"\xff", &[b"1", b"\xfe"]);
-        assert!(printer.print(all.clone()).expect("a Vec takes all"));
+        assert_eq!(printer.print(all.clone()).expect("a Vec takes all"), None);
         let line = printer.out.strip_suffix(b"\n").expect("a line ends");
         assert_eq!(jsonl::decode(line).expect("a record"), all);
     }
 
     #[test]
     fn what_was_left_out_is_a_failure() {
-        let tally = Tally { printed: 7, unprintable: 1, ..Tally::default() };
+        let tally = Tally { printed: 7, unprintable: Unprintables { bytes: 1, ..Unprintables::default() }, ..Tally::default() };
         assert_eq!((tally.exit(), Tally { printed: 7, ..Tally::default() }.exit()), (Exit::Failure, Exit::Ok));
     }
 }

@@ -4,6 +4,7 @@
 //! again, which replaces them by themselves.
 //!
 //! **Rules.**
+//! - *Upon the begin of a load*: the file is written, whether or not it resumes an earlier one, so that every load can be resumed.
 //! - *Upon a record that was stored*: the place moves on if no earlier record is outstanding.
 //! - *Upon a record that failed*: the place stays before it for good, so that the next run puts it again.
 //! - *Upon saving*: the file is written beside its name and renamed, so a killed load leaves an old place, never half a one.

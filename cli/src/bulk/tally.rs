@@ -33,7 +33,9 @@ pub enum Stopped {
     Refused,
     /// A record was tried as long as records are, and meanwhile no other was stored either.
     NothingStored,
-    /// The user pressed Ctrl-C.
+    /// A line of the file is no record any more.
+    Changed,
+    /// A signal, as of Ctrl-C.
     Interrupted,
 }
 
@@ -124,7 +126,8 @@ impl Stopped {
         match self {
             Self::Refused => "all would be refused alike",
             Self::NothingStored => "nothing could be stored any more",
-            Self::Interrupted => "you pressed Ctrl-C",
+            Self::Changed => "the file has changed meanwhile",
+            Self::Interrupted => "a signal stopped the load",
         }
     }
 }

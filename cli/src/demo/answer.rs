@@ -3,7 +3,9 @@
 //! The second part teaches: which level was asked for, who answered, who was stale, down or repaired, for whom a hint is kept. A failure
 //! says whether anything happened and what helps.
 
-use quorate_client::{Error, KeyText, Read, Receipt, ReplicaReport, ReplicaStatus, Written};
+use std::time::{Duration, UNIX_EPOCH};
+
+use quorate_client::{Error, KeyText, Read, Receipt, ReplicaReport, ReplicaStatus, Sibling, Written};
 use quorate_protocol::outcome::{Micros, Reason};
 use quorate_protocol::{Access, Outcome};
 use quorate_ring::NodeId;
@@ -35,10 +37,16 @@ pub(super) fn siblings(read: &Read) -> String {
         1 => format!("{key} has 1 value"),
         count => format!("{key} has {count} values"),
     }];
-    lines.extend(read.siblings().iter().map(|sibling| format!("  {}    {}", Shown(&sibling.value), sibling.dot)));
+    lines.extend(read.siblings().iter().map(sibling));
     lines.push(format!("  context {}", read.context()));
     lines.push(reached(read.receipt(), Access::Read));
     lines.join("\n")
+}
+
+/// A value with the write that put it, and when that was by the clock of its coordinator, however wrong.
+fn sibling(sibling: &Sibling) -> String {
+    let written = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(sibling.hlc.ms()));
+    format!("  {}    {}    written {written}", Shown(&sibling.value), sibling.dot)
 }
 
 /// What a write left behind; `done` is its participle.
@@ -67,6 +75,25 @@ pub(super) fn failure(error: &Error, access: Access, mending: &[String]) -> Stri
         lines.push(format!("  what helps: {}", helps.join(", or ")));
     }
     lines.join("\n")
+}
+
+/// Home replicas that were needed and did not answer.
+pub(super) fn missing(replicas: &[ReplicaReport]) -> Vec<NodeId> {
+    names(replicas.iter().filter(|report| match report.status {
+        ReplicaStatus::Down | ReplicaStatus::TimedOut | ReplicaStatus::Waiting => true,
+        ReplicaStatus::Answered | ReplicaStatus::NotAsked | ReplicaStatus::Refused(_) => false,
+    }))
+}
+
+/// What became of the hints for a node that was away, by how many there were before it came back and how many there are now.
+pub(super) fn hints(before: u64, now: u64) -> String {
+    match (before, now) {
+        (0, 0) => "no hints were kept for it".to_owned(),
+        (1, 0) => "the hint that was kept for it is delivered".to_owned(),
+        (count, 0) => format!("the {count} hints that were kept for it are delivered"),
+        (_, 1) => "a hint for it is on its way".to_owned(),
+        (_, count) => format!("{count} hints for it are on their way"),
+    }
 }
 
 /// The level and every home replica's part.
@@ -146,8 +173,10 @@ pub(super) fn list(nodes: &[NodeId]) -> String {
 #[cfg(test)]
 mod tests {
     use quorate_client::{Operation, Subject, Verb};
-    use quorate_protocol::Level;
+    use quorate_protocol::hlc::Hlc;
     use quorate_protocol::outcome::Failure;
+    use quorate_protocol::replica::Refusal;
+    use quorate_protocol::{Actor, Dot, KeyEpoch, Level};
     use quorate_ring::RingEpoch;
 
     use super::*;
@@ -181,6 +210,30 @@ mod tests {
         let only_hint = Receipt { hint_only: true, ..receipt(Level::Any, vec![hinted]) };
         let text = reached(&only_hint, Access::Write);
         assert_eq!(text, "  any: no home replica has it yet, only a hint does after 1.2ms; n2 is down; a hint is kept for n2");
+    }
+
+    #[test]
+    fn a_value_is_told_with_the_time_that_its_coordinator_thought_it_was() {
+        let dot = Dot { actor: Actor::Node { node: NodeId(2), epoch: KeyEpoch(1) }, n: 7 };
+        let told = sibling(&Sibling { value: "milk".into(), dot, hlc: Hlc::at_ms(1_000), op: None });
+        assert_eq!(told, format!("  milk    {dot}    written 1970-01-01T00:00:01.000Z"));
+    }
+
+    #[test]
+    fn hints_are_told_as_they_are() {
+        assert_eq!(hints(0, 0), "no hints were kept for it");
+        assert_eq!(hints(1, 0), "the hint that was kept for it is delivered");
+        assert_eq!(hints(5, 0), "the 5 hints that were kept for it are delivered");
+        assert_eq!(hints(5, 1), "a hint for it is on its way");
+        assert_eq!(hints(0, 2), "2 hints for it are on their way");
+    }
+
+    #[test]
+    fn only_replicas_that_did_not_answer_can_be_brought_back() {
+        let refused = ReplicaStatus::Refused(Refusal::DiskFull);
+        let reports =
+            [report(4, ReplicaStatus::TimedOut), report(1, ReplicaStatus::Answered), report(3, refused), report(2, ReplicaStatus::Down)];
+        assert_eq!(missing(&reports), [NodeId(2), NodeId(4)]);
     }
 
     fn failed(reason: Reason, outcome: Outcome) -> Error {

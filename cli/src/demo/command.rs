@@ -16,7 +16,8 @@ use quorate_ring::{NodeId, NodeIdError};
 /// What `help` prints.
 pub(super) const HELP: &str = "\
 get K            put K V            del K            siblings K
-                 options: --level L  --bucket B  --explain; of put and del also --context C, --concurrent
+                 options: --level L  --bucket B  --explain  --via n2 (ask that node and no other);
+                 of put and del also --context C, --concurrent
                  levels: any (writes only), one, quorum, all, rXwY such as r2w1
 level L          the level of commands that name none; `level` alone shows it
 
@@ -63,6 +64,8 @@ pub(super) struct Target {
     pub(super) bucket: Option<BucketName>,
     pub(super) level: Option<Level>,
     pub(super) explain: bool,
+    /// The only node to ask; by default the client finds one that answers.
+    pub(super) via: Option<NodeId>,
 }
 
 /// What a write replaces.
@@ -157,6 +160,7 @@ struct Arguments {
     level: Option<Level>,
     bucket: Option<BucketName>,
     explain: bool,
+    via: Option<NodeId>,
     context: Option<Context>,
     concurrent: bool,
 }
@@ -173,6 +177,7 @@ impl Arguments {
                 "--level" if options => read.level = Some(value("--level")?.parse()?),
                 "--bucket" if options => read.bucket = Some(value("--bucket")?.parse()?),
                 "--explain" if options => read.explain = true,
+                "--via" if options => read.via = Some(node(value("--via")?)?),
                 "--context" if options && writes => read.context = Some(value("--context")?.parse()?),
                 "--concurrent" if options && writes => read.concurrent = true,
                 option if options && option.starts_with("--") => {
@@ -194,7 +199,7 @@ impl Arguments {
     }
 
     fn target(self, key: String) -> Target {
-        Target { key: key.into(), bucket: self.bucket, level: self.level, explain: self.explain }
+        Target { key: key.into(), bucket: self.bucket, level: self.level, explain: self.explain, via: self.via }
     }
 }
 
@@ -327,7 +332,7 @@ mod tests {
     }
 
     fn target(key: &'static str) -> Target {
-        Target { key: key.into(), bucket: None, level: None, explain: false }
+        Target { key: key.into(), bucket: None, level: None, explain: false, via: None }
     }
 
     #[test]
@@ -346,6 +351,10 @@ mod tests {
     fn options_may_stand_anywhere_behind_the_command() {
         let full = Target { level: Some(Level::All), explain: true, bucket: Some("carts".parse().expect("a name")), ..target("a") };
         assert_eq!(read("get --level all a --explain --bucket carts"), Command::Get(full));
+        let side = || Target { via: Some(NodeId(1)), ..target("a") };
+        assert_eq!(read("get a --via n1"), Command::Get(side()));
+        assert_eq!(read("siblings --via n1 a"), Command::Siblings(side()));
+        assert_eq!(read("del a --via n1"), Command::Del { target: side(), replaces: Replaces::WhatTheCoordinatorHasSeen });
         let put = Command::Put { target: target("-k"), value: "--x".into(), replaces: Replaces::Nothing };
         assert_eq!(read("put --concurrent -k -- --x"), put);
         let context: Context = "c1.eA".parse().expect("a context");
@@ -361,6 +370,7 @@ mod tests {
         assert_eq!(refused("get a b"), "get KEY is how it is written");
         assert_eq!(refused("get a --concurrent"), "get takes no --concurrent; `help` shows what it takes");
         assert_eq!(refused("get a --level"), "--level needs a value");
+        assert_eq!(refused("get a --via 1"), "\"1\" is no node: a node id begins with `n`, as in `n1`");
         assert_eq!(refused("put a b --context c1.eA --concurrent"), "--context and --concurrent exclude each other");
         assert_eq!(refused("get a --level two"), "\"two\" is not a level; write any, one, quorum, all or rXwY such as r2w1");
         assert_eq!(refused("kill 2"), "\"2\" is no node: a node id begins with `n`, as in `n1`");

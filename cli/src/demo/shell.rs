@@ -5,8 +5,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use quorate_client::{Bucket, Client, Error, Receipt};
-use quorate_lab::cluster::{Cluster, ClusterError, Life, Pair};
+use quorate_lab::cluster::{Cluster, ClusterError, Life, Node, Pair};
 use quorate_protocol::{Access, Level};
 use quorate_ring::NodeId;
 
@@ -91,7 +92,7 @@ impl Shell {
             Command::Status => Reply::said(view::status(&self.cluster, self.level).await),
             Command::Help | Command::Quit => Reply::said(HELP.to_owned()),
             Command::Kill(node) => self.kill(node).await.into(),
-            Command::Pause(node) => self.pause(node).into(),
+            Command::Pause(node) => self.pause(node).await.into(),
             Command::Resume(node) => self.resume(node).await.into(),
             Command::Restart(node) => self.restart(node).await.into(),
             Command::Partition(groups) => self.partition(&groups).await.into(),
@@ -107,7 +108,7 @@ impl Shell {
         let bucket = self.bucket(target);
         let read = bucket.get(&target.key).await;
         let story = self.story(operation, Access::Read, target, read.as_ref().map(quorate_client::Read::receipt));
-        Reply { story, result: read.map(|read| tell(&read)).map_err(|error| self.failed(error, Access::Read)) }
+        Reply { story, result: read.map(|read| tell(&read)).map_err(|error| self.failed(error, Access::Read, target.via)) }
     }
 
     async fn write(&self, target: &Target, value: Option<Bytes>, replaces: &Replaces) -> Reply {
@@ -123,7 +124,10 @@ impl Shell {
         };
         let written = write.await;
         let story = self.story(operation, Access::Write, target, written.as_ref().map(quorate_client::Written::receipt));
-        Reply { story, result: written.map(|written| answer::written(done, &written)).map_err(|error| self.failed(error, Access::Write)) }
+        Reply {
+            story,
+            result: written.map(|written| answer::written(done, &written)).map_err(|error| self.failed(error, Access::Write, target.via)),
+        }
     }
 
     fn bucket(&self, target: &Target) -> Bucket {
@@ -131,10 +135,8 @@ impl Shell {
             Some(name) => self.client.bucket(name.as_str()),
             None => self.client.default_bucket(),
         };
-        match target.level.or(self.level) {
-            Some(level) => bucket.level(level),
-            None => bucket,
-        }
+        let bucket = target.via.into_iter().fold(bucket, Bucket::via);
+        target.level.or(self.level).into_iter().fold(bucket, Bucket::level)
     }
 
     fn story(&self, operation: &'static str, access: Access, target: &Target, result: Result<&Receipt, &Error>) -> Option<String> {
@@ -147,15 +149,27 @@ impl Shell {
         })
     }
 
-    /// The failure, with the commands that would bring back what was taken away.
-    fn failed(&self, error: Error, access: Access) -> Failure {
-        let back = self.cluster.nodes().filter_map(|node| match node.life() {
-            Life::Running => None,
-            Life::Paused => Some(format!("resume {}", node.id())),
-            Life::Dead => Some(format!("restart {}", node.id())),
-        });
-        let heal = (!self.cluster.faults().is_healed()).then(|| "heal".to_owned());
-        Failure::Operation { error: Box::new(error), access, mending: back.chain(heal).collect() }
+    /// The failure, with the commands that would bring back the replicas that did not answer; any node if none is known, or the
+    /// one that was asked for.
+    fn failed(&self, error: Error, access: Access, via: Option<NodeId>) -> Failure {
+        let missing = answer::missing(error.replicas());
+        let is_missing = |node: &Node| match (missing.as_slice(), via) {
+            ([], None) => true,
+            ([], Some(via)) => node.id() == via,
+            (missing, _) => missing.contains(&node.id()),
+        };
+        let faults = self.cluster.faults();
+        let (mut mending, mut heal) = (Vec::new(), false);
+        for node in self.cluster.nodes().filter(|node| is_missing(node)) {
+            match node.life() {
+                Life::Running => heal |= faults.delays(node.id()),
+                Life::Paused => mending.push(format!("resume {}", node.id())),
+                Life::Dead => mending.push(format!("restart {}", node.id())),
+            }
+            heal |= faults.cuts_off(node.id());
+        }
+        mending.extend(heal.then(|| "heal".to_owned()));
+        Failure::Operation { error: Box::new(error), access, mending }
     }
 
     fn set_level(&mut self, level: Option<Level>) -> Reply {
@@ -174,32 +188,58 @@ impl Shell {
         Ok(format!("{id} is dead{noticed}\n  writes keep hints for it; `restart {id}` brings it back on its own data"))
     }
 
-    fn pause(&mut self, id: NodeId) -> Result<String, ClusterError> {
-        self.cluster.pause(id)?;
+    async fn pause(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        let before = self.life(id)?;
+        self.cluster.pause(id).await?;
+        let already = if before == Life::Paused { ", as it was before" } else { "" };
         Ok(format!(
-            "{id} is stopped: its connections stay open and it says nothing\n  the others notice by its silence, after 1.5s; `resume {id}` lets it go on"
+            "{id} is stopped{already}: its connections stay open and it says nothing\n  the others notice by its silence, after 1.5s; `resume {id}` lets it go on"
         ))
     }
 
     async fn resume(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        let before = self.life(id)?;
         self.cluster.resume(id).await?;
         self.cluster.wait_until_connected_to(id).await?;
-        Ok(format!("{id} goes on{}", self.connected_with(id)))
+        let goes_on = if before == Life::Paused { "goes on" } else { "was not paused" };
+        Ok(format!("{id} {goes_on}{}", self.connected_with(id)))
     }
 
     async fn restart(&mut self, id: NodeId) -> Result<String, ClusterError> {
+        let (before, hints_before) = (self.life(id)?, self.hints_for(id).await);
         let began = Instant::now();
         self.cluster.restart(id).await?;
         let boot = self.cluster.status(id).await?.boot;
         let took = Duration::from_millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let connected = self.connected_with(id);
-        Ok(format!("{id} is back after {}, boot {boot}{connected}\n  hints for it are on their way", humantime::format_duration(took)))
+        let stopped = match before {
+            Life::Dead => "",
+            Life::Running => " was running and was stopped first; it",
+            Life::Paused => " was paused and was stopped first; it",
+        };
+        let (took, connected) = (humantime::format_duration(took), self.connected_with(id));
+        let hints = answer::hints(hints_before, self.hints_for(id).await);
+        Ok(format!("{id}{stopped} is back after {took}, boot {boot}{connected}\n  {hints}"))
+    }
+
+    fn life(&self, id: NodeId) -> Result<Life, ClusterError> {
+        self.cluster.node(id).map(Node::life)
+    }
+
+    /// How many hints all others keep for a node, as far as they answer.
+    async fn hints_for(&self, id: NodeId) -> u64 {
+        let others = self.running_beside(id);
+        let asked = join_all(others.into_iter().map(|other| self.cluster.status(other))).await;
+        let views = asked.iter().flatten().flat_map(|status| &status.peers);
+        views.filter(|peer| peer.node == id).map(|peer| peer.hints).sum()
     }
 
     async fn partition(&mut self, groups: &[BTreeSet<NodeId>]) -> Result<String, ClusterError> {
         self.cluster.partition(groups).await?;
         let sides: Vec<String> = groups.iter().map(|group| list(&group.iter().copied().collect::<Vec<_>>())).collect();
-        Ok(format!("messages between {} are lost\n  each side notices by silence, after 1.5s; `heal` mends it", sides.join(" | ")))
+        Ok(format!(
+            "messages between {} are lost\n  each side notices by silence, after 1.5s; `get K --via n1` asks n1's side; `heal` mends it",
+            sides.join(" | ")
+        ))
     }
 
     async fn one_way(&mut self, from: NodeId, to: NodeId) -> Result<String, ClusterError> {

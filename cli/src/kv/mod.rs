@@ -2,8 +2,11 @@
 //!
 //! - *Upon a wrong key, value, level, context or session*: exit 2, and nothing was sent.
 //! - *Upon a key without a value*: exit 3.
-//! - *Upon several siblings*: all are printed, with a note; it is no failure unless `--fail-on-siblings` says so (5).
+//! - *Upon several siblings*: all are printed, with a note; it is no failure unless `--fail-on-siblings` says so (5). As raw bytes
+//!   they could not be told apart: none is printed then, and it is a failure.
 //! - *Upon too few replicas*: exit 6 if nothing was applied, 7 if that is not known.
+//! - *Upon an unknown outcome of a write*: the error shows the command that goes on with it, under its operation id.
+//! - *Upon an answer after which the session cannot be kept*: the answer is printed, then that; exit 1.
 //!
 //! A session (`--session FILE`) is read from its file before the request and written back after an answer, so that a script
 //! of single commands reads its own writes. Two commands that use one file at the same time are two sessions, of which the
@@ -16,8 +19,10 @@ use quorate_config::BucketName;
 use quorate_protocol::{Access, Level};
 
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::explain::{self, Request};
 use crate::globals::{Globals, connect};
+use crate::level;
 use crate::output;
 use crate::text::{InvalidInput, checked_key, from_base64};
 
@@ -45,7 +50,7 @@ pub struct Target {
     bucket: BucketName,
 
     /// How many replicas must take part [default: the bucket's own level].
-    #[arg(long, value_name = "LEVEL", long_help = level_help())]
+    #[arg(long, value_name = "LEVEL", value_parser = level::parse::<Level>, long_help = level::help())]
     level: Option<Level>,
 
     /// Go on with the session in this file, which is made if there is none: reads show its own writes and never go back.
@@ -68,14 +73,14 @@ struct Prepared {
 
 impl Target {
     /// Checks everything that can be checked here, then connects.
-    async fn prepare(&self, globals: &Globals) -> Result<Prepared, CliError> {
+    async fn prepare(&self, globals: &Globals, access: Access) -> Result<Prepared, CliError> {
         let key = self.key().map_err(CliError::usage)?;
         let session = self.session.as_deref().map(SessionFile::open).transpose()?;
         if let Some(file) = &session {
             // A file that cannot be written is found out before the request, not after it was done.
             file.save()?;
         }
-        let client = connect(globals).await?;
+        let client = connect(globals, access).await?;
         let mut bucket = client.bucket(self.bucket.as_str());
         if let Some(level) = self.level {
             bucket = bucket.level(level);
@@ -93,8 +98,8 @@ impl Target {
 }
 
 impl Prepared {
-    /// Keeps the session and tells the story, if they are asked for, of a request that has ended.
-    fn ended<T>(
+    /// Tells the story, if it is asked for, of a request that has ended.
+    fn answer<T>(
         &self,
         operation: &'static str,
         access: Access,
@@ -104,11 +109,14 @@ impl Prepared {
         if self.explain {
             output::note(self.story(operation, access, result.as_ref().map(receipt)).trim_end());
         }
-        let answer = result?;
-        if let Some(Err(error)) = self.session.as_ref().map(SessionFile::save) {
-            output::note(format_args!("the {operation} was done, but the session could not be kept: {error}"));
-        }
-        Ok(answer)
+        Ok(result?)
+    }
+
+    /// Ends a command that had an answer, once it was printed or could not be: keeps the session, if there is one.
+    fn end(&self, done: &str, printed: Result<(), CliError>, exit: Exit) -> Result<Exit, CliError> {
+        let kept = self.session.as_ref().map_or(Ok(()), SessionFile::save);
+        printed?;
+        Ok(ended(done, kept, exit))
     }
 
     fn story(&self, operation: &'static str, access: Access, result: Result<&Receipt, &Error>) -> String {
@@ -121,10 +129,25 @@ impl Prepared {
     }
 }
 
-/// What each level promises, with the usual three home replicas.
-pub(crate) fn level_help() -> String {
-    const REPLICAS: u8 = 3;
-    let levels = [Level::Any, Level::One, Level::Quorum, Level::All, Level::Counts { r: 2, w: 1 }];
-    let lines = levels.map(|level| format!("{level}: {}", level.describe(REPLICAS)));
-    format!("How many replicas must take part [default: the bucket's own level]. With 3 home replicas per key:\n\n{}", lines.join("\n\n"))
+/// How a command ends whose answer was printed and whose session was `kept`.
+fn ended(done: &str, kept: Result<(), CliError>, exit: Exit) -> Exit {
+    let Err(error) = kept else { return exit };
+    let why = [vec![error.to_string()], error.causes()].concat().join(": ");
+    output::error(format_args!("{done}, but the session could not be kept: {why}"));
+    Exit::Failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was stored is not denied, and yet the script hears that its session has not seen it.
+    #[test]
+    fn an_answer_without_its_session_is_a_failure_and_no_error() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = SessionFile::open(&directory.path().join("session")).expect("begun");
+        assert_eq!(ended("stored", file.save(), Exit::Ok), Exit::Ok);
+        directory.close().expect("removed");
+        assert_eq!(ended("stored", file.save(), Exit::Ok), Exit::Failure);
+    }
 }

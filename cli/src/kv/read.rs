@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
-use quorate_client::{KeyText, Read};
+use quorate_client::{KeyText, OpIdText, Read};
 use quorate_protocol::Access;
 
 use super::{Prepared, Target};
@@ -42,19 +42,15 @@ pub struct Siblings {
 /// [`CliError`] for wrong input, for too few replicas, and for a closed stdout.
 pub async fn get(command: &Get, globals: &Globals) -> Result<Exit, CliError> {
     let (prepared, read) = read("get", &command.target, globals).await?;
-    match globals.output {
-        Output::Json => print_json(&prepared, &read)?,
-        Output::Raw => output::print_bytes(&joined(&read))?,
-        Output::Table => {
-            for value in read.values() {
-                output::print(Shown(value))?;
-            }
-        }
-    }
+    let printed = match globals.output {
+        Output::Json => print_json(&prepared, &read),
+        Output::Raw => print_single(&read),
+        Output::Table => read.values().try_for_each(|value| output::print(Shown(value))),
+    };
     if globals.output != Output::Json {
         note_unusual(&read);
     }
-    Ok(exit(read.siblings().len(), command.fail_on_siblings))
+    prepared.end("read", printed, exit(read.siblings().len(), command.fail_on_siblings || globals.output == Output::Raw))
 }
 
 /// Runs `siblings`.
@@ -63,19 +59,23 @@ pub async fn get(command: &Get, globals: &Globals) -> Result<Exit, CliError> {
 /// As [`get`].
 pub async fn siblings(command: &Siblings, globals: &Globals) -> Result<Exit, CliError> {
     let (prepared, read) = read("siblings", &command.target, globals).await?;
-    match globals.output {
-        Output::Json => print_json(&prepared, &read)?,
-        Output::Raw => output::print_bytes(&joined(&read))?,
-        Output::Table if read.siblings().is_empty() => note_unusual(&read),
-        Output::Table => output::print(format_args!("{}\n\ncontext {}", table(&read), read.context()))?,
+    let count = read.siblings().len();
+    let printed = match globals.output {
+        Output::Json => print_json(&prepared, &read),
+        Output::Raw => print_single(&read),
+        Output::Table if count == 0 => Ok(()),
+        Output::Table => output::print(format_args!("{}\n\ncontext {}", table(&read), read.context())),
+    };
+    if count == 0 || globals.output == Output::Raw {
+        note_unusual(&read);
     }
-    Ok(exit(read.siblings().len(), command.fail_on_siblings))
+    prepared.end("read", printed, exit(count, command.fail_on_siblings || globals.output == Output::Raw))
 }
 
 async fn read(operation: &'static str, target: &Target, globals: &Globals) -> Result<(Prepared, Read), CliError> {
-    let prepared = target.prepare(globals).await?;
+    let prepared = target.prepare(globals, Access::Read).await?;
     let result = prepared.bucket.get(&prepared.key).await;
-    let read = prepared.ended(operation, Access::Read, result, Read::receipt)?;
+    let read = prepared.answer(operation, Access::Read, result, Read::receipt)?;
     Ok((prepared, read))
 }
 
@@ -91,9 +91,12 @@ fn print_json(prepared: &Prepared, read: &Read) -> Result<(), CliError> {
     output::print_json(&ReadFields::new(prepared.bucket.name(), read))
 }
 
-/// One value as it is; several with a line feed between them.
-fn joined(read: &Read) -> Vec<u8> {
-    read.values().map(|value| &value[..]).collect::<Vec<_>>().join(&b'\n')
+/// Prints the value as it is. Of several, which nobody could tell apart, none.
+fn print_single(read: &Read) -> Result<(), CliError> {
+    match read.siblings() {
+        [only] => output::print_bytes(&only.value),
+        [] | [_, _, ..] => Ok(()),
+    }
 }
 
 fn note_unusual(read: &Read) {
@@ -108,15 +111,16 @@ fn note_unusual(read: &Read) {
     }
 }
 
+/// The values stand last, as `get` prints them.
 fn table(read: &Read) -> Columns {
-    let mut columns = Columns::new(&["value", "dot", "written", "operation"]);
+    let mut columns = Columns::new(&["dot", "written", "operation", "value"]);
     for sibling in read.siblings() {
         let written = UNIX_EPOCH + Duration::from_millis(sibling.hlc.ms());
         columns.row([
-            KeyText(&sibling.value).to_string(),
             sibling.dot.to_string(),
             humantime::format_rfc3339_millis(written).to_string(),
-            sibling.op.map(|op| op.to_string()).unwrap_or_default(),
+            sibling.op.map(|op| OpIdText(op).to_string()).unwrap_or_default(),
+            Shown(&sibling.value).to_string(),
         ]);
     }
     columns

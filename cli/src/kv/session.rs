@@ -45,7 +45,7 @@ impl SessionFile {
     /// Writes the session back, at once or not at all.
     ///
     /// # Errors
-    /// [`CliError::Unwritable`]; the request itself was done.
+    /// [`CliError::Unwritable`]; an earlier text of the session is still there then.
     pub(super) fn save(&self) -> Result<(), CliError> {
         let saved = replace(&self.path, self.session.to_string().as_bytes());
         saved.map_err(|source| CliError::Unwritable { path: self.path.clone(), source })

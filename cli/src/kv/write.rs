@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use clap::Args;
-use quorate_client::{Context, KeyText, Receipt, Written};
+use quorate_client::{Context, KeyText, OpIdText, Receipt, Write, Written};
 use quorate_protocol::Access;
 use quorate_protocol::limits::VALUE_BYTES_MAX;
 use quorate_protocol::outcome::ReplicaStatus;
@@ -34,7 +34,7 @@ pub struct Put {
     value_base64: bool,
 
     #[command(flatten)]
-    replaces: Replaces,
+    manner: Manner,
 }
 
 /// Deletes a key.
@@ -46,12 +46,12 @@ pub struct Del {
     target: Target,
 
     #[command(flatten)]
-    replaces: Replaces,
+    manner: Manner,
 }
 
-/// What a write replaces.
+/// What a write replaces, and whether it goes on with an earlier one.
 #[derive(Clone, Debug, Args)]
-struct Replaces {
+struct Manner {
     /// Replace what this context of an earlier answer about the same key has seen, and nothing else.
     #[arg(long, value_name = "CONTEXT", conflicts_with = "concurrent")]
     context: Option<Context>,
@@ -59,6 +59,26 @@ struct Replaces {
     /// Replace nothing: every other value stays as a sibling, as in Dynamo.
     #[arg(long)]
     concurrent: bool,
+
+    /// Retry the write that an error with an unknown outcome named so, with the same key, value and options: it takes effect now
+    /// unless it had already, and is not done twice.
+    #[arg(long, value_name = "OP-ID")]
+    op_id: Option<OpIdText>,
+}
+
+impl Manner {
+    fn applied_to(&self, mut write: Write) -> Write {
+        if let Some(context) = &self.context {
+            write = write.context(context);
+        }
+        if self.concurrent {
+            write = write.concurrent();
+        }
+        match self.op_id {
+            Some(OpIdText(op)) => write.op_id(op),
+            None => write,
+        }
+    }
 }
 
 /// Runs `put`.
@@ -67,16 +87,10 @@ struct Replaces {
 /// [`CliError`] for wrong input, for too few replicas, and for a closed stdout.
 pub async fn put(command: Put, globals: &Globals) -> Result<Exit, CliError> {
     let value = command.value().map_err(CliError::usage)?;
-    let prepared = command.target.prepare(globals).await?;
-    let mut put = prepared.bucket.put(&prepared.key, value);
-    if let Some(context) = &command.replaces.context {
-        put = put.context(context);
-    }
-    if command.replaces.concurrent {
-        put = put.concurrent();
-    }
-    let written = prepared.ended("put", Access::Write, put.await, Written::receipt)?;
-    print(&prepared, "stored", &written, globals.output)
+    let prepared = command.target.prepare(globals, Access::Write).await?;
+    let put = command.manner.applied_to(prepared.bucket.put(&prepared.key, value));
+    let written = prepared.answer("put", Access::Write, put.await, Written::receipt)?;
+    prepared.end("stored", print(&prepared, "stored", &written, globals.output), Exit::Ok)
 }
 
 /// Runs `del`.
@@ -84,16 +98,10 @@ pub async fn put(command: Put, globals: &Globals) -> Result<Exit, CliError> {
 /// # Errors
 /// As [`put`].
 pub async fn del(command: &Del, globals: &Globals) -> Result<Exit, CliError> {
-    let prepared = command.target.prepare(globals).await?;
-    let mut delete = prepared.bucket.delete(&prepared.key);
-    if let Some(context) = &command.replaces.context {
-        delete = delete.context(context);
-    }
-    if command.replaces.concurrent {
-        delete = delete.concurrent();
-    }
-    let written = prepared.ended("del", Access::Write, delete.await, Written::receipt)?;
-    print(&prepared, "deleted", &written, globals.output)
+    let prepared = command.target.prepare(globals, Access::Write).await?;
+    let delete = command.manner.applied_to(prepared.bucket.delete(&prepared.key));
+    let written = prepared.answer("del", Access::Write, delete.await, Written::receipt)?;
+    prepared.end("deleted", print(&prepared, "deleted", &written, globals.output), Exit::Ok)
 }
 
 impl Put {
@@ -115,13 +123,12 @@ fn read_value(input: impl Read) -> Result<Bytes, InvalidInput> {
     if value.len() > BYTES_MAX { Err(InvalidInput::ValueTooLong { bytes: value.len() }) } else { Ok(value.into()) }
 }
 
-fn print(prepared: &Prepared, done: &str, written: &Written, output: Output) -> Result<Exit, CliError> {
+fn print(prepared: &Prepared, done: &str, written: &Written, output: Output) -> Result<(), CliError> {
     match output {
-        Output::Json => output::print_json(&WriteFields::new(prepared.bucket.name(), &prepared.key, written))?,
-        Output::Table => output::print(format_args!("{done} {}{}", KeyText(&prepared.key), where_it_is(written.receipt())))?,
-        Output::Raw => {}
+        Output::Json => output::print_json(&WriteFields::new(prepared.bucket.name(), &prepared.key, written)),
+        Output::Table => output::print(format_args!("{done} {}{}", KeyText(&prepared.key), where_it_is(written.receipt()))),
+        Output::Raw => Ok(()),
     }
-    Ok(Exit::Ok)
 }
 
 /// Who had the write when it was acknowledged.

@@ -41,6 +41,14 @@ pub enum ClusterError {
         /// The most there can be.
         nodes_max: u16,
     },
+    /// A key cannot have that many home replicas.
+    #[error("a cluster of {nodes} can keep 1 to {nodes} replicas of a key, not {replicas}")]
+    ReplicaCount {
+        /// What was asked for.
+        replicas: u8,
+        /// How many nodes there are to be.
+        nodes: u16,
+    },
     /// The directory holds a cluster of another shape.
     #[error("{} holds a cluster of {kept}, not of {asked}; start that one, or give another directory", dir.display())]
     OtherShape {
@@ -111,6 +119,14 @@ pub enum ClusterError {
         /// How long it was waited for.
         within: Duration,
     },
+    /// A node did not stop on SIGSTOP. It will, and counts as paused.
+    #[error("{node} still runs {within:?} after SIGSTOP")]
+    NotPaused {
+        /// The node.
+        node: NodeId,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// There is no such node.
     #[error("there is no {node} in a cluster of n1 to n{nodes}")]
     UnknownNode {
@@ -167,6 +183,14 @@ impl LogTail {
         let mut lines: Vec<String> = text.lines().rev().take(Self::LINES_MAX).map(str::to_owned).collect();
         lines.reverse();
         Self { lines }
+    }
+}
+
+impl LogTail {
+    /// Whether the node has ended because somebody else listens on its address.
+    pub(crate) fn says_port_is_taken(&self, address: &str) -> bool {
+        let text: Vec<&str> = self.lines.iter().flat_map(|line| line.split_whitespace()).collect();
+        text.join(" ").contains(&format!("cannot listen on {address}; is another process using it?"))
     }
 }
 

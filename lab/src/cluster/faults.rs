@@ -19,6 +19,10 @@ use quorate_rpc::admin::{Faults, LinkFault};
 
 /// Round trips above this may make a node count as down, by the usual heartbeat time-out.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
+/// Longest delay that can be asked for. Every request has given up long before; a longer one is better made by a cut.
+const DELAY_MAX: Duration = Duration::from_secs(60);
+/// Largest error of a clock that can be asked for, in milliseconds: a year. Stamps have no room for thousands of years.
+const SKEW_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
 /// Two different nodes, in order of their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +70,20 @@ pub enum InvalidFault {
     OnTwoSides {
         /// The node.
         node: NodeId,
+    },
+    /// A delay is longer than any request lives.
+    #[error("{} is longer than any request lives; write at most {}, or cut the link with `partition`", humantime::format_duration(*delay), humantime::format_duration(*delay_max))]
+    TooSlow {
+        /// What was asked for.
+        delay: Duration,
+        /// The longest that can be.
+        delay_max: Duration,
+    },
+    /// A clock would be too wrong to be told.
+    #[error("a clock can be wrong by at most {} days", ms_max / (24 * 3600 * 1000))]
+    TooSkewed {
+        /// The largest error that can be, in milliseconds.
+        ms_max: u64,
     },
 }
 
@@ -120,20 +138,37 @@ impl FaultState {
     }
 
     /// Delays every message that `node` sends to other nodes; zero ends it.
-    pub fn slow(&mut self, node: NodeId, delay: Duration) {
+    ///
+    /// # Errors
+    /// [`InvalidFault::TooSlow`] above a minute; nothing has changed then.
+    pub fn slow(&mut self, node: NodeId, delay: Duration) -> Result<(), InvalidFault> {
+        check_delay(delay)?;
         self.slow.insert(node, delay);
         self.slow.retain(|_, delay| !delay.is_zero());
+        Ok(())
     }
 
     /// Puts two nodes `round_trip` apart, half of it in each direction.
-    pub fn latency(&mut self, pair: Pair, round_trip: Duration) {
+    ///
+    /// # Errors
+    /// [`InvalidFault::TooSlow`] above a minute; nothing has changed then.
+    pub fn latency(&mut self, pair: Pair, round_trip: Duration) -> Result<(), InvalidFault> {
+        check_delay(round_trip)?;
         self.latency.insert(pair, round_trip);
+        Ok(())
     }
 
     /// Sets how far a node's wall clock is wrong; zero ends it.
-    pub fn skew(&mut self, node: NodeId, skew_ms: i64) {
+    ///
+    /// # Errors
+    /// [`InvalidFault::TooSkewed`] above a year; nothing has changed then.
+    pub fn skew(&mut self, node: NodeId, skew_ms: i64) -> Result<(), InvalidFault> {
+        if skew_ms.unsigned_abs() > SKEW_MS_MAX {
+            return Err(InvalidFault::TooSkewed { ms_max: SKEW_MS_MAX });
+        }
         self.skew_ms.insert(node, skew_ms);
         self.skew_ms.retain(|_, skew_ms| *skew_ms != 0);
+        Ok(())
     }
 
     /// Mends everything but the cluster's geography.
@@ -145,6 +180,18 @@ impl FaultState {
     #[must_use]
     pub fn is_healed(&self) -> bool {
         self.cuts.is_empty() && self.slow.is_empty() && self.latency.is_empty() && self.skew_ms.is_empty()
+    }
+
+    /// True when messages from or to `node` are lost.
+    #[must_use]
+    pub fn cuts_off(&self, node: NodeId) -> bool {
+        self.cuts.iter().any(|(from, to)| *from == node || *to == node)
+    }
+
+    /// True when messages from or to `node` are late by a fault that [`FaultState::heal`] mends.
+    #[must_use]
+    pub fn delays(&self, node: NodeId) -> bool {
+        self.slow.contains_key(&node) || self.latency.keys().any(|pair| pair.nodes().contains(&node))
     }
 
     /// What `node` must be told about its links to `all` nodes.
@@ -171,6 +218,11 @@ impl FaultState {
         let delay_micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         LinkFault { cut: self.cuts.contains(&(from, to)), delay_micros }
     }
+}
+
+/// Refuses a delay that no request lives to see.
+pub(super) fn check_delay(delay: Duration) -> Result<(), InvalidFault> {
+    if delay > DELAY_MAX { Err(InvalidFault::TooSlow { delay, delay_max: DELAY_MAX }) } else { Ok(()) }
 }
 
 impl fmt::Display for FaultState {
@@ -253,13 +305,13 @@ mod tests {
     #[test]
     fn delays_add_up_per_direction() {
         let mut state = FaultState::default();
-        state.latency(pair(N1, N2), Duration::from_millis(80));
-        state.slow(N1, Duration::from_millis(5));
+        state.latency(pair(N1, N2), Duration::from_millis(80)).expect("not too much");
+        state.slow(N1, Duration::from_millis(5)).expect("not too much");
         assert_eq!(state.of(N1, ALL).links[&N2].delay_micros, 45_000);
         assert_eq!(state.of(N2, ALL).links[&N1].delay_micros, 40_000);
         assert_eq!(state.of(N1, ALL).links[&N3].delay_micros, 5_000);
         assert!(state.connects(N1, N2));
-        state.slow(N1, Duration::from_secs(2));
+        state.slow(N1, Duration::from_secs(2)).expect("not too much");
         assert!(!state.connects(N1, N3), "too slow for heartbeats");
     }
 
@@ -267,9 +319,9 @@ mod tests {
     fn heal_mends_all_but_the_geography() {
         let geography = BTreeMap::from([(pair(N1, N2), Duration::from_millis(80))]);
         let mut state = FaultState::new(geography.clone());
-        state.latency(pair(N1, N2), Duration::from_millis(10));
-        state.slow(N3, Duration::from_millis(200));
-        state.skew(N2, 3000);
+        state.latency(pair(N1, N2), Duration::from_millis(10)).expect("not too much");
+        state.slow(N3, Duration::from_millis(200)).expect("not too much");
+        state.skew(N2, 3000).expect("not too much");
         assert_eq!(state.of(N2, ALL).skew_ms, 3000);
         assert_eq!(state.to_string(), "n3 slow by 200ms, n1-n2 10ms apart, clock of n2 wrong by +3000ms");
         assert!(!state.is_healed());
@@ -282,11 +334,38 @@ mod tests {
     #[test]
     fn zero_ends_a_fault() {
         let mut state = FaultState::default();
-        state.slow(N1, Duration::from_millis(5));
-        state.skew(N1, -7);
-        state.slow(N1, Duration::ZERO);
-        state.skew(N1, 0);
+        state.slow(N1, Duration::from_millis(5)).expect("not too much");
+        state.skew(N1, -7).expect("not too much");
+        state.slow(N1, Duration::ZERO).expect("not too much");
+        state.skew(N1, 0).expect("not too much");
         assert!(state.is_healed());
         assert_eq!(state.to_string(), "none");
+    }
+
+    #[test]
+    fn faults_beyond_all_measure_are_refused_and_change_nothing() {
+        let mut state = FaultState::default();
+        let hours = Duration::from_secs(1000 * 3600);
+        let refused = state.slow(N3, hours).expect_err("1000 hours");
+        assert_eq!(
+            refused.to_string(),
+            "1month 11days 5h 26m 24s is longer than any request lives; write at most 1m, or cut the link with `partition`"
+        );
+        assert!(state.latency(pair(N1, N2), hours).is_err());
+        assert_eq!(state.skew(N1, i64::MIN).expect_err("for ever").to_string(), "a clock can be wrong by at most 365 days");
+        assert_eq!(state, FaultState::default());
+    }
+
+    #[test]
+    fn a_node_is_cut_off_or_delayed_by_what_heal_mends_on_its_links() {
+        let mut state = FaultState::new(BTreeMap::from([(pair(N1, N2), Duration::from_millis(80))]));
+        state.skew(N1, 3000).expect("not too much");
+        let touched = |state: &FaultState| ALL.map(|node| (state.cuts_off(node), state.delays(node)));
+        assert_eq!(touched(&state), [(false, false); 3], "neither its geography nor its clock keeps a node from answering");
+        state.one_way(N1, N2).expect("two nodes");
+        state.slow(N3, Duration::from_millis(5)).expect("not too much");
+        assert_eq!(touched(&state), [(true, false), (true, false), (false, true)]);
+        state.latency(pair(N1, N3), Duration::from_millis(5)).expect("not too much");
+        assert_eq!(touched(&state), [(true, true), (true, false), (false, true)]);
     }
 }

@@ -15,7 +15,7 @@ pub struct Node {
     pub(super) address: String,
     pub(super) files: Files,
     pub(super) process: Option<Process>,
-    /// The faults it has: those it was told last; none when it was started.
+    /// The faults it has: those it was started with, or told later.
     pub(super) told: Faults,
 }
 

@@ -18,10 +18,13 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use quorate_rpc::admin::Faults;
 use tokio::time::{Instant, sleep};
 
 /// How often a process that was asked to stop is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How the kernel spells the state of a thread that SIGSTOP has stopped.
+const STOPPED: char = 'T';
 
 /// How a node's process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) log: &'a Path,
     pub(crate) settings: &'a [String],
     pub(crate) enable_faults: bool,
+    /// The faults it has from its first message on; none unless faults are enabled.
+    pub(crate) faults: &'a Faults,
     /// The data directory is new.
     pub(crate) init: bool,
 }
@@ -64,6 +69,9 @@ impl Process {
         }
         if launch.enable_faults {
             command.arg("--enable-faults");
+        }
+        if *launch.faults != Faults::default() {
+            command.arg("--initial-faults").arg(serde_json::to_string(launch.faults).expect("faults are plain values"));
         }
         for setting in launch.settings {
             command.arg("--set").arg(setting);
@@ -89,10 +97,21 @@ impl Process {
         self.child.try_wait()
     }
 
-    pub(crate) fn pause(&mut self) -> io::Result<()> {
+    /// SIGSTOP; returns when no thread runs any more, or when the process has ended. False: some thread still runs after
+    /// `within`; it stops as soon as the kernel lets it.
+    pub(crate) async fn pause(&mut self, within: Duration) -> io::Result<bool> {
+        let until = Instant::now() + within;
         self.signal(Signal::SIGSTOP)?;
         self.paused = true;
-        Ok(())
+        loop {
+            if self.ended()?.is_some() || is_stopped(self.pid()) {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     pub(crate) fn resume(&mut self) -> io::Result<()> {
@@ -130,6 +149,19 @@ impl Process {
     }
 }
 
+/// Whether every thread of a process is stopped. The signal reaches them one by one, and one that waits for the disk later.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    // A thread whose state cannot be read has ended just now.
+    threads.filter_map(|thread| state(&thread.ok()?.path())).all(|state| state == STOPPED)
+}
+
+/// The state of a process or thread, as the kernel spells it behind the name in `stat`.
+fn state(directory: &Path) -> Option<char> {
+    let stat = std::fs::read_to_string(directory.join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // An error means that it has ended already; there is nobody to tell in any case.
@@ -164,24 +196,34 @@ mod tests {
 
     use super::*;
 
+    /// How long anything may take, on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     /// Something that can be started like a node: `exec` keeps the process id.
     fn stand_in(dir: &Path, script: &str) -> Process {
         let binary = dir.join("quorate");
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).expect("written");
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).expect("executable");
         let (config, log) = (dir.join("config"), dir.join("log"));
-        let launch =
-            Launch { binary: &binary, config: &config, log: &log, settings: &["a.b=1".to_owned()], enable_faults: true, init: true };
+        let faults = Faults { skew_ms: -7, ..Faults::default() };
+        let launch = Launch {
+            binary: &binary,
+            config: &config,
+            log: &log,
+            settings: &["a.b=1".to_owned()],
+            enable_faults: true,
+            faults: &faults,
+            init: true,
+        };
         Process::spawn(&launch).expect("starts")
     }
 
-    fn state(pid: u32) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.chars().next()
+    fn state_of(pid: u32) -> Option<char> {
+        state(Path::new(&format!("/proc/{pid}")))
     }
 
     async fn until(mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !condition() {
             assert!(Instant::now() < deadline, "waited for too long");
             // waits for: the condition, asked again until it holds
@@ -196,7 +238,8 @@ mod tests {
         until(|| process.ended().expect("looked at").is_some()).await;
         let log = std::fs::read_to_string(dir.path().join("log")).expect("a log");
         let config = dir.path().join("config");
-        let expected = format!("server --config {} --exit-with-stdin --init --enable-faults --set a.b=1\n", config.display());
+        let faults = r#"--initial-faults {"links":{},"skew_ms":-7}"#;
+        let expected = format!("server --config {} --exit-with-stdin --init --enable-faults {faults} --set a.b=1\n", config.display());
         assert_eq!(log, expected);
         assert_eq!(process.ended().expect("looked at").and_then(|status| status.code()), Some(3));
     }
@@ -206,21 +249,29 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut process = stand_in(dir.path(), "exec cat");
         let pid = process.pid();
-        process.pause().expect("paused");
-        until(|| state(pid) == Some('T')).await;
+        assert!(process.pause(PATIENCE).await.expect("paused"));
+        assert_eq!((state_of(pid), process.life()), (Some(STOPPED), Life::Paused), "stopped when it returns");
         process.resume().expect("resumed");
-        until(|| state(pid) != Some('T')).await;
-        process.pause().expect("paused");
+        until(|| state_of(pid) != Some(STOPPED)).await;
+        assert!(process.pause(PATIENCE).await.expect("paused"));
         drop(process);
-        assert_eq!(state(pid), None, "killed and reaped although stopped");
+        assert_eq!(state_of(pid), None, "killed and reaped although stopped");
+    }
+
+    #[tokio::test]
+    async fn pausing_a_process_that_has_ended_waits_for_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut process = stand_in(dir.path(), "exit 0");
+        until(|| state_of(process.pid()).is_none_or(|state| state == 'Z')).await;
+        assert!(process.pause(PATIENCE).await.expect("looked at"));
     }
 
     #[tokio::test]
     async fn a_paused_process_can_be_terminated() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut process = stand_in(dir.path(), "exec cat");
-        process.pause().expect("paused");
-        let ended = process.terminate(Duration::from_secs(10)).await.expect("signalled").expect("ends");
+        assert!(process.pause(PATIENCE).await.expect("paused"));
+        let ended = process.terminate(PATIENCE).await.expect("signalled").expect("ends");
         assert_eq!(ended.signal(), Some(15));
     }
 

@@ -23,7 +23,7 @@ struct Expected {
 }
 
 impl Cluster {
-    /// Waits until every two running nodes that no fault separates see each other up.
+    /// Waits until all running nodes serve and every two of them that no fault separates see each other up.
     ///
     /// # Errors
     /// [`ClusterError`] when the specification's patience is at its end, or a process ended by itself.
@@ -81,7 +81,7 @@ impl Cluster {
             let mut silence = None;
             for (observer, answer) in self.look(&observers).await? {
                 match answer {
-                    Ok(status) => expected.retain(|view| view.observer != observer || sees_up(&status, view.peer) != view.up),
+                    Ok(status) => expected.retain(|view| view.observer != observer || !view.fits(&status)),
                     Err(source) => silence = Some((observer, source)),
                 }
             }
@@ -130,6 +130,11 @@ impl Cluster {
     }
 }
 
-fn sees_up(status: &Status, peer: NodeId) -> bool {
-    status.peers.iter().any(|view| view.node == peer && view.up)
+impl Expected {
+    /// Whether the observer, if it is to see others up, serves and does so.
+    fn fits(&self, status: &Status) -> bool {
+        let sees_up = status.peers.iter().any(|view| view.node == self.peer && view.up);
+        let serves = status.refusal.is_none();
+        if self.up { sees_up && serves } else { !sees_up }
+    }
 }

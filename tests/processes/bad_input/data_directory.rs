@@ -68,7 +68,8 @@ async fn a_directory_in_use_is_refused_and_its_user_goes_on() {
     let ran = cluster.refused_start(N1, &["--set", &elsewhere()]).await.exits(1);
     ran.says(path(&data_dir(&cluster))).says(&format!("is in use by process {pid}; stop it, or choose another data directory"));
     let ran = cluster.refused_start(N1, &[]).await.exits(1);
-    ran.says(&format!("cannot listen on {}", cluster.address(N1)));
+    // The laboratory reads this too, to find out that it must take other ports.
+    ran.says(&format!("cannot listen on {}; is another process using it?", cluster.address(N1)));
     cluster.direct(N1).await.put("k", "v", Level::One).await.unwrap_or_else(|failure| panic!("{failure}"));
 }
 

@@ -10,7 +10,7 @@ use crate::support::cluster::{N1, N2, N3, TestCluster, spec};
 #[tokio::test]
 async fn an_impossible_level_is_refused_before_any_message() {
     let cluster = TestCluster::start(spec(3)).await;
-    let text = "level r5w5 needs between 1 and 3 replicas, for a bucket with 3 home replicas per key";
+    let text = "level r5w5 is impossible: each of its counts is from 1 to 3, the home replicas per key in the bucket";
     cluster.cli(&["put", "k", "x", "--level", "r5w5"]).await.exits(2).says(text).says("not applied");
     cluster.cli(&["get", "k", "--level", "r5w5"]).await.exits(2).says(text);
     cluster.cli(&["get", "k", "--level", "any"]).await.exits(2).says("level any is for writes only");

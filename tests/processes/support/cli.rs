@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 use super::cluster::{BINARY, TestCluster};
 
+/// How long operations of commands may take that name no other time; as long as a busy machine needs.
+const TIMEOUT: &str = "20s";
 /// Longest that a command may run.
 const RUN_MAX: Duration = Duration::from_secs(90);
 
@@ -70,6 +72,9 @@ impl TestCluster {
     /// Runs a command on this cluster, with something to read from stdin.
     pub(crate) async fn cli_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
         let mut command = quorate(arguments);
+        if !arguments.contains(&"--timeout") {
+            command.args(["--timeout", TIMEOUT]);
+        }
         command.env("QUORATE_CLUSTER", self.seeds());
         finish(command, stdin).await
     }

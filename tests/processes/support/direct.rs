@@ -95,6 +95,7 @@ impl Direct {
             attempt: Attempt(0),
             session: None,
             micros_left: self.micros(),
+            begin_by: None,
         };
         self.calls.write(self.context(), request).await.expect("the node answers")
     }

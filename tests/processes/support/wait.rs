@@ -7,6 +7,9 @@ use tokio::time::{Instant, sleep};
 /// How long anything may take. Far above what it takes, since other programs may keep the machine busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a machine that is busy with other things may add to whatever is timed. Limits that are to show something lie far above it.
+pub(crate) const BUSY: Duration = Duration::from_secs(3);
+
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

@@ -1,0 +1,223 @@
+//! What each level promises beyond linearizability, and who keeps it.
+//!
+//! | check | judged where |
+//! |---|---|
+//! | `overlap` | a read and a write are at levels whose counts add up to more than N; reads at `quorum` and `all` never go back |
+//! | `sessions` | reads at a level with `+session`: read-your-writes, monotonic reads |
+//! | `siblings` | any level below `linearizable`, or final states: nothing invented, lost or back again |
+//! | `durability`, `dots`, `convergence` | the history has final states of replicas, or reads after `quiet` |
+//!
+//! - *Upon a level that is not ours*: it promises nothing here.
+//! - *Upon `rXwY` without knowing N*: neither does that. `one`, `quorum` and `all` promise the same for every N from 3 on.
+//! - *Upon `any`*: a hint counts as a copy, and answers no read.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use quorate_checker::finding::{Allowances, Evidence, Finding};
+use quorate_checker::history::{Action, History, Nanos, Operation};
+use quorate_checker::level::Promise;
+use quorate_checker::sessions::{self, Guarantee};
+use quorate_checker::timeline::Timeline;
+use quorate_checker::{Report, convergence, dots, durability, overlap, siblings};
+use quorate_protocol::Level;
+use quorate_protocol::level::{Access, majority};
+use serde::Serialize;
+
+use crate::output::Count;
+
+/// Most home replicas that the overlap check can count.
+pub(super) const REPLICAS_MAX: i64 = 62;
+/// N where nobody says it: see the module's rules.
+const REPLICAS_ASSUMED: u8 = 3;
+/// Findings of one check that are told, each with at most so many operations drawn.
+const TOLD_MAX: usize = 10;
+const DRAWN_MAX: usize = 12;
+
+/// What a history's header says that a checker cannot find out.
+#[derive(Debug)]
+pub(super) struct Facts {
+    replicas: Option<u8>,
+    quiet: Option<Nanos>,
+    vanished: BTreeSet<usize>,
+    repeated: BTreeSet<usize>,
+}
+
+impl Facts {
+    /// Those of a header; `replicas` overrules it.
+    pub(super) fn of(history: &History, replicas: Option<u8>) -> Self {
+        let number = |name: &str| history.header.get(name).and_then(serde_json::Value::as_u64);
+        let positions = |name: &str| -> BTreeSet<usize> {
+            let list = history.header.get(name).and_then(serde_json::Value::as_array);
+            list.into_iter().flatten().filter_map(|at| at.as_u64().and_then(|at| usize::try_from(at).ok())).collect()
+        };
+        let said = number("replicas").filter(|replicas| (1..=REPLICAS_MAX.unsigned_abs()).contains(replicas));
+        let said = said.and_then(|replicas| u8::try_from(replicas).ok());
+        Self { replicas: replicas.or(said), quiet: number("quiet"), vanished: positions("vanished"), repeated: positions("repeated") }
+    }
+
+    /// Calls `judge` with what may have vanished and what may have been applied twice.
+    pub(super) fn allowing<T>(&self, judge: impl FnOnce(&Allowances<'_>) -> T) -> T {
+        let vanished = |at: usize| self.vanished.contains(&at);
+        let repeated = |at: usize| self.repeated.contains(&at);
+        judge(&Allowances { vanished: &vanished, repeated: &repeated })
+    }
+}
+
+/// What one check says.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) name: &'static str,
+    pub(super) judged: u64,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// One check in JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct CheckFields<'a> {
+    check: &'static str,
+    judged: u64,
+    violations: Vec<FindingFields<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingFields<'a> {
+    kind: &'static str,
+    key: &'a str,
+    words: String,
+    /// Positions in the history, counted from 0.
+    operations: Vec<usize>,
+}
+
+impl Judged {
+    fn new<V: Into<Finding>>(name: &'static str, judged: u64, violations: Vec<V>) -> Self {
+        Self { name, judged, findings: violations.into_iter().map(Into::into).collect() }
+    }
+
+    pub(super) fn fields<'a>(&self, history: &'a History) -> CheckFields<'a> {
+        let fields = |finding: &Finding| FindingFields {
+            kind: finding.kind(),
+            key: history.names.key_text(finding.key()),
+            words: finding.in_words(history).to_string(),
+            operations: finding.operations(),
+        };
+        CheckFields { check: self.name, judged: self.judged, violations: self.findings.iter().map(fields).collect() }
+    }
+
+    /// The first findings in words, drawn.
+    pub(super) fn told<'a>(&'a self, history: &'a History) -> Told<'a> {
+        Told { judged: self, history }
+    }
+}
+
+/// Findings in words.
+pub(super) struct Told<'a> {
+    judged: &'a Judged,
+    history: &'a History,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { judged, history } = self;
+        for finding in judged.findings.iter().take(TOLD_MAX) {
+            writeln!(f, "{}", finding.in_words(history))?;
+            let operations = finding.operations();
+            let drawn = &operations[..operations.len().min(DRAWN_MAX)];
+            for row in Timeline::new(history, drawn).to_string().lines() {
+                writeln!(f, "  {row}")?;
+            }
+        }
+        match judged.findings.len().saturating_sub(TOLD_MAX) {
+            0 => Ok(()),
+            more => writeln!(f, "and {} more of {}", Count(more as u64, "finding"), judged.name),
+        }
+    }
+}
+
+/// Whether anything in a history promises linearizability.
+pub(super) fn any_linearizable(history: &History) -> bool {
+    history.operations.iter().any(|operation| Promise::of(history, operation) == Promise::Linearizable)
+}
+
+/// Leaves out of a report the keys on which no operation promised linearizability: their writes were judged without their reads.
+pub(super) fn drop_unpromised(history: &History, report: &mut Report) {
+    let mut promised = vec![false; history.names.key_count()];
+    for operation in history.operations.iter().filter(|operation| Promise::of(history, operation) == Promise::Linearizable) {
+        promised[operation.key.0 as usize] = true;
+    }
+    report.keys.retain(|key| promised[key.key.0 as usize]);
+}
+
+/// Judges what levels promise besides linearizability.
+pub(super) fn judge(history: &History, facts: &Facts) -> Vec<Judged> {
+    let mut checks = Vec::new();
+    let weak = history.operations.iter().any(|operation| Promise::of(history, operation) != Promise::Linearizable);
+    let ends_known = !history.finals.is_empty();
+    facts.allowing(|allow| {
+        if weak {
+            let promise = |_: usize, operation: &Operation| promise(history, operation, facts.replicas);
+            let replicas = u32::from(facts.replicas.unwrap_or(REPLICAS_ASSUMED));
+            let found = overlap::check(history, replicas, &promise, allow);
+            checks.push(Judged::new("overlap", found.judged, found.violations));
+            checks.extend(of_sessions(history, allow));
+        }
+        if weak || ends_known || facts.quiet.is_some() {
+            let found = siblings::check(history, facts.quiet, allow);
+            checks.push(Judged::new("siblings", found.judged, found.violations));
+        }
+        if ends_known || facts.quiet.is_some() {
+            let found = durability::check(history, facts.quiet, allow);
+            checks.push(Judged::new("durability", found.judged, found.violations));
+        }
+        if ends_known {
+            let found = dots::check(history, []);
+            checks.push(Judged::new("dots", found.judged, found.violations));
+            let found = convergence::check(history);
+            checks.push(Judged::new("convergence", found.judged, found.violations));
+        }
+    });
+    checks
+}
+
+/// A level as the history spells it, and whether it belongs to a session.
+fn level<'a>(history: &'a History, operation: &Operation) -> Option<(&'a str, bool)> {
+    let text = history.names.word_text(operation.level?);
+    Some(text.strip_suffix("+session").map_or((text, false), |level| (level, true)))
+}
+
+/// How many copies an operation's level counts, and whether its reads never go back.
+fn promise(history: &History, operation: &Operation, replicas: Option<u8>) -> overlap::Promise {
+    let (access, reads) = match operation.action {
+        Action::Read { .. } => (Access::Read, true),
+        Action::Write { .. } | Action::Delete | Action::Cas { .. } => (Access::Write, false),
+    };
+    let n = replicas.unwrap_or(REPLICAS_ASSUMED);
+    let Some((text, _)) = level(history, operation) else { return overlap::Promise::default() };
+    if Promise::of_level(text) == Promise::Linearizable {
+        return overlap::Promise { copies: u32::from(majority(n)), monotonic: reads };
+    }
+    let copies = match text.parse() {
+        Err(_) | Ok(Level::Any) => 0,
+        Ok(Level::Counts { .. }) if replicas.is_none() => 0,
+        Ok(level) => level.needed(access, n).unwrap_or(0),
+    };
+    overlap::Promise { copies: u32::from(copies), monotonic: reads && Promise::of_level(text) == Promise::Strict }
+}
+
+/// What sessions promise at any level; `None` without any session.
+fn of_sessions(history: &History, allow: &Allowances<'_>) -> Option<Judged> {
+    let promised = |guarantee| matches!(guarantee, Guarantee::ReadYourWrites | Guarantee::MonotonicReads);
+    let is_session = |text: &str| text.ends_with("+session");
+    if !history.operations.iter().any(|operation| level(history, operation).is_some_and(|(_, session)| session)) {
+        return None;
+    }
+    let report = sessions::check(history, allow);
+    let rates = report
+        .by_level
+        .iter()
+        .filter(|((guarantee, level), _)| promised(*guarantee) && level.is_some_and(|level| is_session(history.names.word_text(level))));
+    let judged = rates.map(|(_, rate)| rate.judged).sum();
+    let in_session = |read: usize| level(history, &history.operations[read]).is_some_and(|(_, session)| session);
+    let violations = report.violations.into_iter().filter(|violation| promised(violation.guarantee) && in_session(violation.read));
+    Some(Judged::new("sessions", judged, violations.collect()))
+}
