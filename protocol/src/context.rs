@@ -18,6 +18,7 @@ use std::fmt;
 use quorate_ring::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Ballot;
 use crate::ids::KeyEpoch;
 
 /// Who gave out a dot.
@@ -30,12 +31,15 @@ pub enum Actor {
         /// Which run of dots of that node.
         epoch: KeyEpoch,
     },
+    /// A key's linearizable chain, by the ballot at which it began: a chain that begins again gives out other dots.
+    Chain(Ballot),
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node { node, epoch } => write!(f, "{node}.{}", epoch.0),
+            Self::Chain(inc) => write!(f, "chain.{inc}"),
         }
     }
 }

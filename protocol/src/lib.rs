@@ -10,6 +10,7 @@
 //! [`replica`] (what one node does), [`eventual`] (what a coordinator does), [`session`] (what a client does),
 //! [`outcome`] (what everybody may conclude). [`options`] and [`defect`] say how tests make the cores awkward or wrong.
 
+pub mod chain;
 pub mod context;
 pub mod defect;
 pub mod eventual;
