@@ -34,7 +34,7 @@ pub struct Server {
     settings: Settings,
 
     /// Accept an empty data directory and make this a new node. Without it an empty directory is refused: a node that
-    /// lost its disk must not pass for the one it was.
+    /// lost its disk must not pass for the one it was. It serves once a majority of the other members have met it.
     #[arg(long)]
     init: bool,
 

@@ -34,10 +34,18 @@ impl fmt::Display for Violation {
 /// Judges a history. From `quiet` on all faults were healed and repairs done.
 pub(crate) fn judge(options: &Options, recorder: &mut Recorder, quiet: Nanos) -> Vec<Violation> {
     let sightings = recorder.sightings();
+    // A level that promised more copies than disks were lost is not excused.
+    let (history, disks_lost) = (&recorder.history, recorder.disks_lost);
+    let excused = |index: &usize| {
+        let operation = &history.operations[*index];
+        operation.outcome != Outcome::Ok || promise(options, history, operation).copies <= disks_lost
+    };
+    recorder.lost = recorder.lost.iter().copied().filter(excused).collect();
+    recorder.find_repeated();
     let recorder = &*recorder;
     let history = &recorder.history;
     let vanished = |index: usize| recorder.lost.contains(&index);
-    let repeated = |index: usize| history.operations[index].detail.as_ref().is_some_and(|detail| detail.attempts > 0);
+    let repeated = |index: usize| recorder.repeated.contains(&index);
     let allow = Allowances { vanished: &vanished, repeated: &repeated };
     let mut findings: Vec<Finding> = Vec::new();
     findings.extend(dots::check(history, sightings).violations.into_iter().map(Finding::from));

@@ -213,8 +213,9 @@ impl fmt::Display for Good {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { siblings } => {
-                f.write_str("holds")?;
-                for (dot, version) in siblings.visible() {
+                let visible = siblings.visible();
+                f.write_str(if visible.is_empty() { "holds nothing" } else { "holds" })?;
+                for (dot, version) in visible {
                     let value = version.value().map(|value| value.escape_ascii().to_string()).unwrap_or_default();
                     write!(f, " {value} ({dot})")?;
                 }

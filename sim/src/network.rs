@@ -43,9 +43,9 @@ impl Network {
         self.held.entry((from, to)).or_default();
     }
 
-    /// Hands out what a link has kept. It is held no more.
-    pub(crate) fn release(&mut self, from: Address, to: Address) -> Vec<Message> {
-        self.held.remove(&(from, to)).unwrap_or_default()
+    /// Hands out what a held link has kept. It is held no more.
+    pub(crate) fn release(&mut self, from: Address, to: Address) -> Option<Vec<Message>> {
+        self.held.remove(&(from, to))
     }
 
     /// Keeps a message if its link is held; true if so.

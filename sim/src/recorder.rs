@@ -26,6 +26,8 @@ pub(crate) struct Given {
 /// Records operations and dots.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
+    /// When the history's clock stood at 0.
+    pub(crate) origin: Tick,
     pub(crate) history: History,
     by_op: BTreeMap<OpId, Index>,
     /// Every dot given out, by key.
@@ -35,6 +37,10 @@ pub(crate) struct Recorder {
     pub(crate) shown: BTreeMap<Index, Vec<ValueId>>,
     /// Operations whose every copy went with a lost disk.
     pub(crate) lost: BTreeSet<Index>,
+    /// Disks that were lost or damaged.
+    pub(crate) disks_lost: u32,
+    /// Operations that were given more than one dot: a retry found no trace of its first try.
+    pub(crate) repeated: BTreeSet<Index>,
 }
 
 /// What an operation is, when it begins.
@@ -93,7 +99,7 @@ impl Recorder {
             process: u64::from(begun.client),
             key,
             action,
-            call: nanos(now),
+            call: self.nanos(now),
             end: None,
             outcome: Outcome::Unknown,
             level: Some(level),
@@ -112,9 +118,10 @@ impl Recorder {
     /// An operation ended; `siblings` is what it read.
     pub(crate) fn end(&mut self, now: Tick, index: Index, outcome: Outcome, siblings: Option<&Siblings>) {
         let seen = siblings.map(|siblings| self.seen(siblings));
+        let end = (outcome != Outcome::Unknown).then(|| self.nanos(now));
         let operation = &mut self.history.operations[index];
         operation.outcome = outcome;
-        operation.end = (outcome != Outcome::Unknown).then(|| nanos(now));
+        operation.end = end;
         if let Action::Read { seen: read } = &mut operation.action {
             *read = seen;
         }
@@ -155,6 +162,13 @@ impl Recorder {
         }
     }
 
+    /// Finds the operations that were given more than one dot.
+    pub(crate) fn find_repeated(&mut self) {
+        let mut once = BTreeSet::new();
+        let given = self.dots.values().flatten().filter_map(|given| given.index);
+        self.repeated = given.filter(|index| !once.insert(*index)).collect();
+    }
+
     /// Every dot that was given out, with what it stands for.
     pub(crate) fn sightings(&mut self) -> Vec<Sighting> {
         let mut sightings = Vec::new();
@@ -181,8 +195,8 @@ impl Recorder {
         let state = FinalState { replica: self.history.names.word(replica), key: self.key(key), versions, digest: Some(digest) };
         self.history.finals.push(state);
     }
-}
 
-fn nanos(now: Tick) -> u64 {
-    now.0 * 1_000
+    fn nanos(&self, now: Tick) -> u64 {
+        now.since(self.origin) * 1_000
+    }
 }

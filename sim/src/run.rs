@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use quorate_checker::history::{History, Outcome};
+use quorate_checker::history::{History, Nanos, Outcome};
 use quorate_protocol::notes::Mark;
 use quorate_protocol::{Level, Tick};
 use quorate_ring::NodeId;
@@ -52,6 +52,10 @@ pub struct Report {
     pub history: History,
     /// Operations whose every copy went with a lost disk, as positions in the history: their levels did not promise more.
     pub vanished: BTreeSet<usize>,
+    /// Writes that were applied twice, by a retry that found no trace of the first try.
+    pub repeated: BTreeSet<usize>,
+    /// From when on all faults were healed and repairs done, on the history's clock.
+    pub quiet: Nanos,
     /// The promises broken, first the gravest.
     pub violations: Vec<Violation>,
 }
@@ -61,7 +65,8 @@ pub struct Report {
 pub fn simulate(options: &Options, keeps_trace: bool) -> Report {
     let mut world = World::new(options.clone(), keeps_trace);
     let mut violations = Vec::new();
-    let ended = catch_unwind(AssertUnwindSafe(|| play(&mut world, &mut violations)));
+    let mut quiet = Nanos::MAX;
+    let ended = catch_unwind(AssertUnwindSafe(|| play(&mut world, &mut violations, &mut quiet)));
     if let Err(panic) = ended {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
@@ -82,12 +87,14 @@ pub fn simulate(options: &Options, keeps_trace: bool) -> Report {
         trace_hash: world.trace.digest(),
         trace: world.trace.take().iter().map(ToString::to_string).collect(),
         vanished: world.recorder.lost,
+        repeated: world.recorder.repeated,
+        quiet,
         history: world.recorder.history,
         violations,
     }
 }
 
-fn play(world: &mut World, violations: &mut Vec<Violation>) {
+fn play(world: &mut World, violations: &mut Vec<Violation>, quiet: &mut Nanos) {
     chaos(world);
     world.heal();
     world.run_until(world.now.after(SETTLE_MICROS));
@@ -97,12 +104,12 @@ fn play(world: &mut World, violations: &mut Vec<Violation>) {
     violations.extend(drain(world));
     violations.extend(scan(world));
     world.run_until(world.now.after(SETTLE_MICROS / 2));
-    let quiet = world.now;
+    *quiet = world.now.0 * 1_000;
     violations.extend(scan(world));
     world.run_until(world.now.after(SETTLE_MICROS / 2));
     record_finals(world);
     let options = world.options.clone();
-    let judged = judge(&options, &mut world.recorder, quiet.0 * 1_000);
+    let judged = judge(&options, &mut world.recorder, *quiet);
     violations.splice(0..0, judged);
 }
 

@@ -59,7 +59,7 @@ const LOOK_MICROS: u64 = 1_000;
 /// Longest virtual time to wait for something to end, in microseconds.
 const WAIT_MICROS_MAX: u64 = 20_000_000;
 
-/// A command that cannot be done. Nothing has happened.
+/// A command that cannot be done. Unless it is [`Mistake::Endless`], nothing has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
     /// A word is missing.
@@ -120,13 +120,21 @@ pub enum Mistake {
         /// The value.
         value: String,
     },
+    /// A link that is not held cannot deliver.
+    #[error("{from} -> {to} is not held")]
+    NotHeld {
+        /// The sender.
+        from: String,
+        /// The receiver.
+        to: String,
+    },
     /// A process is not in the state in which this can happen to it.
     #[error("it cannot be done now: {fault}")]
     NotNow {
         /// What was to be done.
         fault: Fault,
     },
-    /// Something did not end.
+    /// Something did not end, although it was given time.
     #[error("after {}s it has not ended", WAIT_MICROS_MAX / 1_000_000)]
     Endless,
 }
@@ -172,6 +180,7 @@ impl Play {
         }
         world.run_until(Tick(READY_MICROS));
         world.trace.take();
+        world.recorder.origin = world.now;
         let play = Self { begin: world.now, world, written: BTreeSet::new() };
         let homes: Vec<String> = play.homes().iter().map(NodeId::to_string).collect();
         let said = vec![format!("{KEY} lives on {}", homes.join(" "))];
@@ -185,12 +194,12 @@ impl Play {
                 let client = deed.client;
                 self.begin(deed)?;
                 if waits {
-                    self.wait_for(|world| world.clients[&client].is_idle())?;
+                    self.finish(client)?;
                 }
             }
             Command::Finish(client) => {
                 self.must_play(Address::Client(client))?;
-                self.wait_for(|world| world.clients[&client].is_idle())?;
+                self.finish(client)?;
             }
             Command::Run { micros } => self.world.run_until(self.world.now.after(micros)),
             Command::Settle => self.wait_for(World::is_quiet)?,
@@ -200,7 +209,9 @@ impl Play {
                 self.world.hold_back(from, to);
             }
             Command::Deliver(from, to) => {
-                self.world.deliver(from, to);
+                if !self.world.deliver(from, to) {
+                    return Err(Mistake::NotHeld { from: from.to_string(), to: to.to_string() });
+                }
                 self.look();
             }
             Command::Inflict(fault) => self.inflict(fault)?,
@@ -228,6 +239,13 @@ impl Play {
 
     fn look(&mut self) {
         self.world.run_until(self.world.now.after(LOOK_MICROS));
+    }
+
+    /// Goes on until a client's operation has ended, and until nobody can take what follows for concurrent with it.
+    fn finish(&mut self, client: u8) -> Result<(), Mistake> {
+        self.wait_for(|world| world.clients[&client].is_idle())?;
+        self.look();
+        Ok(())
     }
 
     fn wait_for(&mut self, ended: impl Fn(&World) -> bool) -> Result<(), Mistake> {
@@ -387,5 +405,46 @@ fn options(cast: &Cast) -> Options {
         },
         core: CoreOptions { defect: cast.defect, ..CoreOptions::default() },
         is_scripted: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(lines: &[&str]) -> Result<Vec<String>, Mistake> {
+        let mut stage = Stage::default();
+        let mut last = stage.perform("cluster nodes=3 replicas=3")?;
+        for line in lines {
+            last = stage.perform(line)?;
+        }
+        Ok(last)
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_a_mistake() {
+        let begin = "begin put c1 k1 v1 level=one via=n1";
+        assert_eq!(Stage::default().perform("settle"), Err(Mistake::NoCluster));
+        assert_eq!(told(&[begin, "get c1 k1 level=one via=n1"]), Err(Mistake::Busy { client: 1 }));
+        assert_eq!(told(&["put c1 k1 v1 context level=one via=n1"]), Err(Mistake::NothingSeen { client: 1 }));
+        let twice = [begin, "put c2 k1 v1 level=one via=n1"];
+        assert_eq!(told(&twice), Err(Mistake::WrittenTwice { value: "v1".to_owned() }));
+        assert_eq!(told(&["pause n4"]), Err(Mistake::Nobody { name: "n4".to_owned() }));
+        assert_eq!(told(&["get c9 k1 level=one via=n1"]), Err(Mistake::Nobody { name: "c9".to_owned() }));
+        assert_eq!(told(&["deliver n1 -> n2"]), Err(Mistake::NotHeld { from: "n1".to_owned(), to: "n2".to_owned() }));
+        assert_eq!(told(&["resume n1"]), Err(Mistake::NotNow { fault: Fault::Resume(NodeId(1)) }));
+    }
+
+    /// The nodes look after each other by beats; a link that held these would be a link that is cut.
+    #[test]
+    fn a_held_link_keeps_what_is_sent_and_delivers_it_once() {
+        let held = ["hold n1 -> n2", "hold n1 -> n3", "begin put c1 k1 v1 level=quorum via=n1", "run 1900ms"];
+        let kept = told(&held).expect("it can be done");
+        assert!(kept.iter().any(|line| line.contains("held: n1 -> n2 k1 Replicate")), "{kept:?}");
+        assert!(!kept.iter().any(|line| line.contains("  n1 -> n2")), "{kept:?}");
+        let delivered = told(&[&held[..], &["deliver n1 -> n2"]].concat()).expect("it can be done");
+        assert!(delivered.iter().any(|line| line.contains("  n1 -> n2 k1 Replicate")), "{delivered:?}");
+        let again = told(&[&held[..], &["deliver n1 -> n2", "deliver n1 -> n2"]].concat());
+        assert_eq!(again, Err(Mistake::NotHeld { from: "n1".to_owned(), to: "n2".to_owned() }));
     }
 }

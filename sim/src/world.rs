@@ -16,7 +16,7 @@ use quorate_ring::{Member, NodeId, Partitions, PlacementTable, PreferenceList, R
 
 use crate::client::{Client, ClientAction, ClientAlarm, ClientEnv, Ended, Intent};
 use crate::fault::{Fault, FaultKind};
-use crate::message::{Address, Call, Key, Message, Payload};
+use crate::message::{Address, Call, Identity, Key, Message, Payload};
 use crate::network::Network;
 use crate::node::{Action, Alarm, EPOCH, Env, Node, State};
 use crate::options::Options;
@@ -34,8 +34,15 @@ const HEARD_PERMILLE: u32 = 700;
 #[derive(Debug)]
 enum Event {
     Arrive(Box<Message>),
-    Node { node: NodeId, boot: u32, alarm: Alarm },
-    Client { client: u8, alarm: ClientAlarm },
+    /// For the process of this identity alone: its successor, on the same disk or an empty one, set alarms of its own.
+    Node {
+        identity: Identity,
+        alarm: Alarm,
+    },
+    Client {
+        client: u8,
+        alarm: ClientAlarm,
+    },
     Fault(FaultKind, Fault),
 }
 
@@ -134,10 +141,10 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive(message) => self.arrive(message),
-            Event::Node { node, boot, alarm } => match self.nodes[&node].state {
-                State::Paused => self.hold(node, Event::Node { node, boot, alarm }),
-                State::Running if self.nodes[&node].identity().boot == boot => {
-                    self.with_node(node, |machine, env| machine.wake(env, alarm));
+            Event::Node { identity, alarm } => match self.nodes[&identity.node].state {
+                State::Paused => self.hold(identity.node, Event::Node { identity, alarm }),
+                State::Running if self.nodes[&identity.node].identity() == identity => {
+                    self.with_node(identity.node, |machine, env| machine.wake(env, alarm));
                 }
                 State::Running | State::Dead | State::Damaged => {}
             },
@@ -231,12 +238,12 @@ impl World {
         let mut env =
             Env { now: self.now, random: &mut self.node_random, options: &self.options, homes: &self.homes, actions: &mut actions };
         act(machine, &mut env);
-        let boot = machine.identity().boot;
+        let identity = machine.identity();
         let is_doomed = self.doomed.contains(&node) && machine.disk.has_unsynced();
         for action in actions {
             match action {
                 Action::Send(message) => self.post(message),
-                Action::Alarm(at, alarm) => self.schedule(at, Event::Node { node, boot, alarm }),
+                Action::Alarm(at, alarm) => self.schedule(at, Event::Node { identity, alarm }),
                 Action::Minted(minted) => {
                     self.trace.say(self.now, format_args!("{node} gives {} to {}", minted.dot, minted.key));
                     self.recorder.minted(&minted);
@@ -300,11 +307,13 @@ impl World {
         self.network.hold(from, to);
     }
 
-    /// Sends on what the link has kept, which is held no more.
-    pub(crate) fn deliver(&mut self, from: Address, to: Address) {
-        for message in self.network.release(from, to) {
+    /// Sends on what a held link has kept, and holds it no more; false if it was not held.
+    pub(crate) fn deliver(&mut self, from: Address, to: Address) -> bool {
+        let Some(kept) = self.network.release(from, to) else { return false };
+        for message in kept {
             self.post(message);
         }
+        true
     }
 
     fn post(&mut self, message: Message) {
@@ -477,6 +486,7 @@ impl World {
             }
         }
         self.recorder.lost.extend(lost);
+        self.recorder.disks_lost += 1;
     }
 
     /// Ends everything that is wrong, for good, and starts every process that can start.

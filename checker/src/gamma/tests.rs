@@ -1,3 +1,5 @@
+//! The score against its definition: the least widening, found by trying all.
+
 use super::*;
 use crate::history::Operation;
 use crate::testing::{Dice, Script};

@@ -1,3 +1,5 @@
+//! What may have replaced what, against closures computed the slow way.
+
 use super::*;
 use crate::by_key::ByKey;
 use crate::history::History;

@@ -1,3 +1,5 @@
+//! Planted misses and steps back, clean runs of a correct store, and the definition as a twin.
+
 use super::*;
 use crate::history::{Action, Seen};
 use crate::testing::{Dice, Script};

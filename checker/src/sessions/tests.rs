@@ -1,3 +1,5 @@
+//! Each guarantee broken on purpose, and no alarm where only one copy exists.
+
 use super::*;
 use crate::testing::{Dice, Script};
 

@@ -1,3 +1,5 @@
+//! Losses, resurrections and inventions planted into clean histories, and clean ones left alone.
+
 use super::*;
 use crate::testing::{Dice, Script};
 

@@ -1,3 +1,5 @@
+//! Counts and times against their definition, and the curve of fresh reads.
+
 use super::*;
 use crate::testing::{Dice, Script};
 

@@ -5,6 +5,7 @@
 //! | `overlap` | a read and a write are at levels whose counts add up to more than N; reads at `quorum` and `all` never go back |
 //! | `sessions` | reads at a level with `+session`: read-your-writes, monotonic reads |
 //! | `siblings` | any level below `linearizable`, or final states: nothing invented, lost or back again |
+//! | `causality` | writes below `linearizable` say what they covered: none replaced what had replaced it |
 //! | `durability`, `dots`, `convergence` | the history has final states of replicas, or reads after `quiet` |
 //!
 //! - *Upon a level that is not ours*: it promises nothing here.
@@ -19,7 +20,7 @@ use quorate_checker::history::{Action, History, Nanos, Operation};
 use quorate_checker::level::Promise;
 use quorate_checker::sessions::{self, Guarantee};
 use quorate_checker::timeline::Timeline;
-use quorate_checker::{Report, convergence, dots, durability, overlap, siblings};
+use quorate_checker::{Report, causality, convergence, dots, durability, overlap, siblings};
 use quorate_protocol::Level;
 use quorate_protocol::level::{Access, majority};
 use serde::Serialize;
@@ -160,6 +161,8 @@ pub(super) fn judge(history: &History, facts: &Facts) -> Vec<Judged> {
             let found = overlap::check(history, replicas, &promise, allow);
             checks.push(Judged::new("overlap", found.judged, found.violations));
             checks.extend(of_sessions(history, allow));
+            let found = causality::check(history, &|_| None);
+            checks.push(Judged::new("causality", found.judged, found.violations));
         }
         if weak || ends_known || facts.quiet.is_some() {
             let found = siblings::check(history, facts.quiet, allow);

@@ -173,16 +173,14 @@ pub(crate) fn write_history(report: &Report, out: impl io::Write) -> io::Result<
 
 fn header(report: &Report) -> BTreeMap<String, Value> {
     let options = &report.options;
-    let details = report.history.operations.iter().map(|operation| operation.detail.as_deref());
-    let repeated: Vec<usize> =
-        details.enumerate().filter(|(_, detail)| detail.is_some_and(|detail| detail.attempts > 0)).map(|(at, _)| at).collect();
     let mut header = BTreeMap::from([
         ("seed", options.seed.into()),
         ("repeat", repeats(report).into()),
         ("nodes", options.nodes.into()),
         ("replicas", options.replicas.into()),
         ("faults", options.faults.iter().map(ToString::to_string).collect()),
-        ("repeated", repeated.into()),
+        ("quiet", report.quiet.into()),
+        ("repeated", report.repeated.iter().copied().collect()),
         ("vanished", report.vanished.iter().copied().collect()),
     ]);
     header.extend(options.core.defect.map(|defect| ("bug", defect.name().into())));

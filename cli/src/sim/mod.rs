@@ -71,7 +71,7 @@ pub struct Sim {
     #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "from", "jobs", "no_shrink", "catalogue"])]
     seed: Option<u64>,
 
-    /// Plant a bug, which the checks must find: exit 9 if they do.
+    /// Plant a bug, which the checks must find: exit 9 if they do. A wrong name lists all; docs/bug-catalogue.md explains them.
     #[arg(long, value_name = "NAME", value_parser = defects(), hide_possible_values = true)]
     bug: Option<Defect>,
 
