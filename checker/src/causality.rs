@@ -3,6 +3,7 @@
 //! **Promises checked**, on keys where writes say what they covered:
 //! - *No circle*: if a write covered another, directly or through others, that one did not cover it. A circle proves that a write was
 //!   applied a second time as if it were new, and silently replaced what had replaced it.
+//! - *Nothing of the future*: an acknowledged write or delete covered nothing whose write was called after it had returned.
 //! - *Nothing unseen*: a write made with the context of an answer covers what that answer showed, and what that had replaced, and nothing
 //!   else. `shown` says what the answer had shown.
 //!
@@ -29,6 +30,15 @@ pub enum Violation {
         /// The writes, each of which covered the next, and the last the first, directly or through others.
         writes: Vec<usize>,
     },
+    /// A write replaced what was written after it had returned.
+    Future {
+        /// The key.
+        key: KeyId,
+        /// The write or delete.
+        write: usize,
+        /// The write it replaced.
+        later: usize,
+    },
     /// A write replaced what its client had not been shown.
     Unseen {
         /// The key.
@@ -44,19 +54,21 @@ impl Evidence for Violation {
     fn kind(&self) -> &'static str {
         match self {
             Violation::Circle { .. } => "replaced-its-successor",
+            Violation::Future { .. } => "replaced-the-future",
             Violation::Unseen { .. } => "replaced-unseen",
         }
     }
 
     fn key(&self) -> KeyId {
         match self {
-            Violation::Circle { key, .. } | Violation::Unseen { key, .. } => *key,
+            Violation::Circle { key, .. } | Violation::Future { key, .. } | Violation::Unseen { key, .. } => *key,
         }
     }
 
     fn operations(&self) -> Vec<usize> {
         match self {
             Violation::Circle { writes, .. } => writes.clone(),
+            Violation::Future { write, later, .. } => vec![*write, *later],
             Violation::Unseen { write, .. } => vec![*write],
         }
     }
@@ -76,6 +88,10 @@ impl Evidence for Violation {
                     write!(f, "{joint}{}", op(history, *write))?;
                 }
                 f.write_str(" replaced each other: one of them was applied again after it had been replaced")
+            }
+            Violation::Future { write, later, .. } => {
+                let (write, later) = (op(history, *write), op(history, *later));
+                write!(f, "{write} replaced what came after it: {later}")
             }
             Violation::Unseen { write, covered, .. } => {
                 write!(f, "{} replaced {}, which its client had not been shown", op(history, *write), history.names.value_text(*covered))
@@ -102,6 +118,7 @@ pub fn check<'a>(history: &'a History, shown: &dyn Fn(usize) -> Option<&'a [Valu
     for of_key in all.chunk_by(|a, b| a.key == b.key) {
         judgement.judged += of_key.iter().map(|covers| covers.covers.len() as u64).sum::<u64>();
         judgement.violations.extend(circles(of_key));
+        judgement.violations.extend(future(history, of_key));
         judgement.violations.extend(unseen(history, of_key, shown));
     }
     judgement
@@ -202,6 +219,24 @@ fn circles(of_key: &[Covers<'_>]) -> Vec<Violation> {
     out.into_iter().map(violation).collect()
 }
 
+/// Covered values of which every write was called after the covering one had returned.
+fn future(history: &History, of_key: &[Covers<'_>]) -> Vec<Violation> {
+    let mut first_call: BTreeMap<ValueId, (Nanos, usize)> = BTreeMap::new();
+    for covers in of_key {
+        let Some(value) = covers.value else { continue };
+        let called = (history.operations[covers.write].call, covers.write);
+        first_call.entry(value).and_modify(|first| *first = called.min(*first)).or_insert(called);
+    }
+    let mut violations = Vec::new();
+    for covers in of_key {
+        let operation = &history.operations[covers.write];
+        let Some(end) = operation.end.filter(|_| operation.outcome == Outcome::Ok) else { continue };
+        let later = covers.covers.iter().filter_map(|covered| first_call.get(covered)).find(|(call, _)| *call > end);
+        violations.extend(later.map(|(_, later)| Violation::Future { key: covers.key, write: covers.write, later: *later }));
+    }
+    violations
+}
+
 fn unseen<'a>(history: &History, of_key: &[Covers<'a>], shown: &dyn Fn(usize) -> Option<&'a [ValueId]>) -> Vec<Violation> {
     // Who covered each value.
     let mut by: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
@@ -269,6 +304,13 @@ mod tests {
         let history = history(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &["c"])]);
         let judgement = check(&history, &|_| None);
         assert_eq!(judgement.violations, [Violation::Circle { key: KeyId(0), writes: vec![0, 1, 2] }]);
+    }
+
+    #[test]
+    fn nothing_replaces_what_was_called_after_it_had_returned() {
+        let history = history(&[("a", &["b"]), ("b", &[]), ("c", &["b"])]);
+        let judgement = check(&history, &|_| None);
+        assert_eq!(judgement.violations, [Violation::Future { key: KeyId(0), write: 0, later: 1 }]);
     }
 
     #[test]

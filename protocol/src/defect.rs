@@ -91,19 +91,19 @@ defects! {
         "A write that was sent to replicas and missed its level is reported as not applied."
     // Disk, clock and memory of a node: acted on by the simulator's node and disk.
     DotReusedAfterDiskLoss "dot-reused-after-disk-loss"
-        "A node that lost its disk comes back under its old name and gives out its dots from the start again (acted on by the simulator's node)."
+        "A node that lost its disk comes back under its old name and gives out its dots from the start again."
     UnsyncedWriteAcknowledged "unsynced-write-acknowledged"
-        "A write is acknowledged before it is durable (acted on by the simulator's node)."
+        "A write is acknowledged before it is durable."
     UnsyncedStateShown "unsynced-state-shown"
-        "A read shows a state that its replica can still lose (acted on by the simulator's node)."
+        "A read shows a state that its replica can still lose."
     TruncatedLogAccepted "truncated-log-accepted"
-        "A node whose log lost synced entries starts as if the log were whole (acted on by the simulator's disk)."
+        "A node whose log lost synced entries starts as if the log were whole."
     FullDiskAcknowledged "full-disk-acknowledged"
-        "A replica whose disk is full acknowledges a write that it could not store (acted on by the simulator's disk)."
+        "A replica whose disk is full acknowledges a write that it could not store."
     KeyEpochFromClock "key-epoch-from-clock"
-        "A fresh run of dots is numbered by the wall clock, which may step back (acted on by the simulator's node)."
+        "A fresh run of dots is numbered by the wall clock, which may step back."
     FallbackRepeatsDots "fallback-repeats-dots"
-        "A fallback that forgot a key begins its run of dots for it again (acted on by the simulator's node)."
+        "A fallback that forgot a key begins its run of dots for it again."
 }
 
 impl fmt::Display for Defect {

@@ -275,7 +275,8 @@ impl Client {
         };
         let shown = match &intent.what {
             Doing::Write { seen: Seen::Context(_), .. } => self.read.get(&intent.key).map(|(_, values)| values.as_slice()),
-            Doing::Write { .. } | Doing::Read => None,
+            Doing::Write { seen: Seen::Nothing, .. } => Some(&[][..]),
+            Doing::Write { seen: Seen::Blind, .. } | Doing::Read => None,
         };
         let begun = Begun { client: self.id, key: intent.key, level: intent.level, session: self.session.is_some(), write, shown };
         let index = env.recorder.begin(env.now, begun);

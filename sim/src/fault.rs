@@ -28,6 +28,8 @@ pub enum FaultKind {
     Bridge,
     /// A process dies and is started again; what was not synced may be lost.
     Crash,
+    /// All connections of a living process break; what it was sent before still arrives.
+    Reset,
     /// All processes but one die at about the same time.
     Blackout,
     /// A process is stopped in an orderly way and started again.
@@ -62,6 +64,7 @@ impl FaultKind {
         Self::OneWay,
         Self::Bridge,
         Self::Crash,
+        Self::Reset,
         Self::Blackout,
         Self::Restart,
         Self::Pause,
@@ -86,6 +89,7 @@ impl FaultKind {
             Self::OneWay => "one-way",
             Self::Bridge => "bridge",
             Self::Crash => "crash",
+            Self::Reset => "reset",
             Self::Blackout => "blackout",
             Self::Restart => "restart",
             Self::Pause => "pause",
@@ -148,6 +152,8 @@ pub enum Fault {
     Crash(NodeId),
     /// A process dies right after the next thing it writes, before that is synced.
     CrashOnWrite(NodeId),
+    /// All connections of a process break, and the process lives on.
+    Reset(NodeId),
     /// A process is stopped in an orderly way.
     Stop(NodeId),
     /// A dead process is started.
@@ -191,6 +197,7 @@ impl Fault {
             Self::Mend => Vec::new(),
             Self::Crash(node)
             | Self::CrashOnWrite(node)
+            | Self::Reset(node)
             | Self::Stop(node)
             | Self::Start(node)
             | Self::Pause(node)
@@ -221,6 +228,7 @@ impl fmt::Display for Fault {
             Self::Mend => f.write_str("mend all cuts"),
             Self::Crash(node) => write!(f, "crash {node}"),
             Self::CrashOnWrite(node) => write!(f, "crash {node} on its next write"),
+            Self::Reset(node) => write!(f, "reset the connections of {node}"),
             Self::Stop(node) => write!(f, "stop {node}"),
             Self::Start(node) => write!(f, "start {node}"),
             Self::Pause(node) => write!(f, "pause {node}"),
@@ -266,6 +274,7 @@ fn times(kind: FaultKind, random: &mut Random) -> u64 {
         // What is lost for good is lost once: more than a minority of a key's homes must never be.
         FaultKind::FlippedBits | FaultKind::DiskLoss => 1,
         FaultKind::Crash => random.between(2, 10),
+        FaultKind::Reset => random.between(5, 40),
         FaultKind::Restart | FaultKind::Skew | FaultKind::DiskFull | FaultKind::EpochLag | FaultKind::Overload => random.between(1, 3),
         FaultKind::Loss
         | FaultKind::Delay
@@ -300,6 +309,7 @@ fn episode(kind: FaultKind, nodes: &[NodeId], random: &mut Random, begin: u64, e
             [cut, (begin, kind, Fault::CrashOnWrite(node))].into_iter().chain(ends).collect()
         }
         FaultKind::Crash => pair(Fault::Crash(node), Fault::Start(node)),
+        FaultKind::Reset => vec![(begin, kind, Fault::Reset(node))],
         FaultKind::Blackout => {
             let others = nodes.iter().copied().filter(|other| *other != node);
             let one = |node| {

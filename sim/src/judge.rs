@@ -119,8 +119,8 @@ fn collections(options: &Options, recorder: &Recorder) -> Vec<once::Violation> {
         let added: Vec<Option<String>> = history.operations.iter().map(|operation| added(history, key, operation)).collect();
         let end: Vec<String> = end.elements.iter().map(|(client, number)| format!("c{client}.{number}")).collect();
         let end: Vec<&str> = end.iter().map(String::as_str).collect();
-        let element = |index: usize| if recorder.lost.contains(&index) { None } else { added[index].as_deref() };
-        let lost = |violation: &once::Violation| matches!(violation, once::Violation::Invented { .. }) && !recorder.lost.is_empty();
+        let element = |index: usize| added[index].as_deref();
+        let lost = |violation: &once::Violation| matches!(violation, once::Violation::Missing { add, .. } if recorder.lost.contains(add));
         violations.extend(once::set(history, key, element, &end).violations.into_iter().filter(|violation| !lost(violation)));
     }
     violations

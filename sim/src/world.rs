@@ -363,6 +363,7 @@ impl World {
             Fault::CrashOnWrite(node) => {
                 self.doomed.insert(*node);
             }
+            Fault::Reset(node) => return self.reset(*node),
             Fault::Stop(node) => return self.stop(*node),
             Fault::Start(node) => return self.start(*node),
             Fault::Pause(node) => {
@@ -392,6 +393,14 @@ impl World {
         true
     }
 
+    fn reset(&mut self, node: NodeId) -> bool {
+        if !self.is_alive(node) {
+            return false;
+        }
+        self.tell_that_connections_broke(node);
+        true
+    }
+
     fn stop(&mut self, node: NodeId) -> bool {
         if self.state(node) != State::Running {
             return false;
@@ -404,6 +413,11 @@ impl World {
     /// Whoever had a connection to a dead process may hear that it broke.
     fn break_connections(&mut self, node: NodeId) {
         self.held.remove(&node);
+        self.tell_that_connections_broke(node);
+    }
+
+    /// Some of those at the other ends hear of it at once, the others later by silence.
+    fn tell_that_connections_broke(&mut self, node: NodeId) {
         for (client, call) in self.calls.remove(&node).unwrap_or_default() {
             if self.fault_random.chance(HEARD_PERMILLE) {
                 let (from, to) = (Address::Node(node), Address::Client(client));

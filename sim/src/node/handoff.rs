@@ -2,7 +2,7 @@
 
 use quorate_anti_entropy::{Handoff, HandoffEffect, HandoffInput, HandoffOptions, Hint, HintLimits};
 use quorate_protocol::machine::Input;
-use quorate_protocol::notes::Notes;
+use quorate_protocol::notes::{Mark, Notes};
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
 use quorate_protocol::{BucketId, Siblings};
@@ -32,6 +32,8 @@ impl Node {
         // Only their number is bounded here: all hints of a run are small.
         let limits = HintLimits { count_max: env.options.node.hints_max, bytes_max: u64::MAX };
         if self.disk.is_full || !limits.admit(self.disk.current().hint_load(target), 0) {
+            // Noted here: the operation may be over before it hears.
+            env.actions.push(Action::Mark(Mark::HintRefused));
             return Some(Input::HintRefused(target));
         }
         let partition = self.partition(env, key);
