@@ -1,5 +1,6 @@
 //! Making a client: where to begin, and its settings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -7,6 +8,7 @@ use quorate_protocol::Level;
 use quorate_protocol::session::attempts::AttemptOptions;
 use quorate_ring::NodeId;
 use quorate_rpc::kv::Topology;
+use quorate_rpc::net::{Network, Tcp};
 use tarpc::client::RpcError;
 use tokio::time::timeout;
 
@@ -41,6 +43,7 @@ pub struct ClientBuilder {
     deadline: Duration,
     connect_timeout: Duration,
     attempts: AttemptOptions,
+    network: Arc<dyn Network>,
 }
 
 impl Default for ClientBuilder {
@@ -52,6 +55,7 @@ impl Default for ClientBuilder {
             deadline: Duration::from_secs(2),
             connect_timeout: Duration::from_millis(500),
             attempts: AttemptOptions::default(),
+            network: Arc::new(Tcp),
         }
     }
 }
@@ -100,6 +104,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Where nodes are reached, by default over this machine's TCP. For simulations.
+    #[must_use]
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = network;
+        self
+    }
+
     /// Asks all seeds at once and takes the first that tells where things are.
     ///
     /// # Errors
@@ -111,12 +122,13 @@ impl ClientBuilder {
         if let Some(text) = self.seeds.iter().find(|seed| !is_address(seed)) {
             return Err(ConnectError::InvalidSeed { text: text.clone() });
         }
-        let link_settings = LinkSettings { connect_timeout: self.connect_timeout, clock: Clock::start() };
+        let link_settings =
+            LinkSettings { network: Arc::clone(&self.network), connect_timeout: self.connect_timeout, clock: Clock::start() };
         let mut asked: FuturesUnordered<_> = self.seeds.iter().map(|seed| self.ask(seed, &link_settings)).collect();
         let mut failed = Vec::new();
         while let Some(answer) = asked.next().await {
             match answer {
-                Ok(snapshot) => return Ok(Client::new(snapshot, self.attempts, link_settings, self.level, self.deadline)),
+                Ok(snapshot) => return Ok(Client::new(snapshot, self.attempts, link_settings.clone(), self.level, self.deadline)),
                 Err(seed) => failed.push(seed),
             }
         }
@@ -126,7 +138,7 @@ impl ClientBuilder {
 
     async fn ask(&self, address: &str, settings: &LinkSettings) -> Result<Snapshot, FailedSeed> {
         let failed = |error| FailedSeed { address: address.to_owned(), error };
-        let (channel, node, topology) = self.learn(address).await.map_err(failed)?;
+        let (channel, node, topology) = self.learn(address, settings).await.map_err(failed)?;
         let snapshot = Snapshot::new(topology, settings, None).map_err(|error| failed(error.into()))?;
         if let Some(link) = snapshot.links.get(&node) {
             link.adopt(channel);
@@ -134,8 +146,8 @@ impl ClientBuilder {
         Ok(snapshot)
     }
 
-    async fn learn(&self, address: &str) -> Result<(Channel, NodeId, Topology), SeedError> {
-        let (channel, cluster, node) = Channel::open(address, self.cluster.as_deref(), self.connect_timeout).await?;
+    async fn learn(&self, address: &str, settings: &LinkSettings) -> Result<(Channel, NodeId, Topology), SeedError> {
+        let (channel, cluster, node) = Channel::open(address, self.cluster.as_deref(), settings).await?;
         match timeout(self.connect_timeout, channel.calls.topology(call_context(self.connect_timeout))).await {
             Ok(Ok(topology)) if topology.cluster != cluster => {
                 Err(InvalidTopology::OtherCluster { expected: cluster, found: topology.cluster }.into())

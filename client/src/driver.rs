@@ -16,7 +16,9 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use quorate_protocol::notes::Notes;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt};
-use quorate_protocol::session::attempts::{AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Nature, Sending, Trouble};
+use quorate_protocol::session::attempts::{
+    AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Nature, Sending, Trouble,
+};
 use quorate_protocol::{Attempt, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::kv::{ListRequest, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
@@ -192,13 +194,7 @@ pub(crate) async fn drive<R: Request>(
 }
 
 /// One sending to one node, connecting if need be.
-async fn send<R: Request>(
-    link: &Arc<Link>,
-    request: &R,
-    attempt: Attempt,
-    begin_by: Option<Tick>,
-    budget: Budget,
-) -> Brought<R::Reply> {
+async fn send<R: Request>(link: &Arc<Link>, request: &R, attempt: Attempt, begin_by: Option<Tick>, budget: Budget) -> Brought<R::Reply> {
     let channel = match link.live() {
         Some(channel) => channel,
         None if budget.micros_left() == 0 => return Brought::TooLate,
@@ -209,7 +205,7 @@ async fn send<R: Request>(
         },
     };
     let begin_by = match begin_by {
-        Some(tick) => match channel.tick_at(budget.clock.instant(tick).into_std(), budget.time_left()).await {
+        Some(tick) => match channel.tick_at(budget.clock.instant(tick), budget.time_left()).await {
             Ok(tick) => Some(tick),
             // Only the time was asked for so far.
             Err(RpcError::Server(_)) => return Brought::Failure(Failure::refused(Reason::Overloaded)),

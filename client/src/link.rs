@@ -14,7 +14,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use quorate_protocol::outcome::Micros;
@@ -22,15 +22,16 @@ use quorate_ring::NodeId;
 use quorate_rpc::clock::FarClock;
 use quorate_rpc::hello::{self, Class, Hello, HelloError, Welcome};
 use quorate_rpc::kv::{IN_FLIGHT_MAX, KeyValueClient, Topology};
+use quorate_rpc::net::Network;
 use quorate_rpc::transport;
 use tarpc::client::{Config, RpcError};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
-use crate::clock::{Clock, micros};
+use crate::clock::micros;
 use crate::health::Health;
+use crate::topology::LinkSettings;
 
 /// Requests that wait to be written to one connection, beside the [`IN_FLIGHT_MAX`] under way. Beyond, operations wait and their deadline
 /// decides.
@@ -106,13 +107,14 @@ pub(crate) struct Channel {
 
 impl Channel {
     /// Connects and introduces the client, which means to reach `cluster` if it knows one.
-    pub(crate) async fn open(address: &str, cluster: Option<&str>, within: Duration) -> Result<(Self, String, NodeId), LinkError> {
-        timeout(within, Self::connect(address, cluster)).await.unwrap_or(Err(LinkError::TimedOut { after: within }))
+    pub(crate) async fn open(address: &str, cluster: Option<&str>, settings: &LinkSettings) -> Result<(Self, String, NodeId), LinkError> {
+        let within = settings.connect_timeout;
+        let connecting = Self::connect(address, cluster, &*settings.network);
+        timeout(within, connecting).await.unwrap_or(Err(LinkError::TimedOut { after: within }))
     }
 
-    async fn connect(address: &str, cluster: Option<&str>) -> Result<(Self, String, NodeId), LinkError> {
-        let mut stream = TcpStream::connect(address).await?;
-        transport::prepare(&stream)?;
+    async fn connect(address: &str, cluster: Option<&str>, network: &dyn Network) -> Result<(Self, String, NodeId), LinkError> {
+        let mut stream = network.connect(address).await?;
         let hello = Hello { cluster: cluster.map(str::to_owned), class: Class::Client, from: None, topology: 0 };
         let Welcome { cluster: found, node, tick, .. } = hello::introduce(&mut stream, &hello).await?;
         let clock = parking_lot::Mutex::new(FarClock::new(tick, Instant::now()));
@@ -180,8 +182,7 @@ pub(crate) struct Link {
     pub(crate) address: String,
     pub(crate) health: Health,
     cluster: String,
-    connect_timeout: Duration,
-    clock: Clock,
+    settings: LinkSettings,
     channel: ArcSwapOption<Channel>,
     connecting: Mutex<()>,
     last_error: ArcSwapOption<LinkError>,
@@ -189,14 +190,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(node: NodeId, address: String, cluster: String, connect_timeout: Duration, clock: Clock) -> Self {
+    pub(crate) fn new(node: NodeId, address: String, cluster: String, settings: LinkSettings) -> Self {
         Self {
             node,
             address,
             health: Health::default(),
             cluster,
-            connect_timeout,
-            clock,
+            settings,
             channel: ArcSwapOption::empty(),
             connecting: Mutex::new(()),
             last_error: ArcSwapOption::empty(),
@@ -249,7 +249,7 @@ impl Link {
     }
 
     async fn make(&self) -> Result<Arc<Channel>, Arc<LinkError>> {
-        let (channel, _, found) = Channel::open(&self.address, Some(&self.cluster), self.connect_timeout).await?;
+        let (channel, _, found) = Channel::open(&self.address, Some(&self.cluster), &self.settings).await?;
         if found != self.node {
             return Err(Arc::new(LinkError::OtherNode { found }));
         }
@@ -276,7 +276,8 @@ impl Link {
     /// partition it may stay silent for longer than a new one takes.
     pub(crate) async fn topology(&self) -> Result<Topology, TopologyError> {
         let channel = self.channel_now().await?;
-        let answer = timeout(self.connect_timeout, channel.calls.topology(call_context(self.connect_timeout))).await;
+        let within = self.settings.connect_timeout;
+        let answer = timeout(within, channel.calls.topology(call_context(within))).await;
         if answer.is_err() {
             self.channel.compare_and_swap(&Some(Arc::clone(&channel)), None);
         }
@@ -286,7 +287,7 @@ impl Link {
     }
 
     pub(crate) fn standing(&self) -> crate::routing::Standing {
-        self.health.standing(self.clock.now())
+        self.health.standing(self.settings.clock.now())
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use quorate_ring::{NodeId, PartitionId, PlacementError, PreferenceList, Ring};
 use quorate_rpc::kv::{BucketInfo, Topology};
+use quorate_rpc::net::Network;
 
 use crate::clock::Clock;
 use crate::link::Link;
@@ -21,8 +22,9 @@ use crate::link::Link;
 pub(crate) const REFRESH_WAIT: Duration = Duration::from_secs(1);
 
 /// The parts of the client's settings that links need.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LinkSettings {
+    pub(crate) network: Arc<dyn Network>,
     pub(crate) connect_timeout: Duration,
     pub(crate) clock: Clock,
 }
@@ -75,10 +77,9 @@ impl Snapshot {
             let (_, address) =
                 topology.addresses.iter().find(|(node, _)| *node == member.id).ok_or(InvalidTopology::NoAddress { node: member.id })?;
             let kept = before.and_then(|before| before.links.get(&member.id)).filter(|link| link.address == *address);
-            let link = kept.cloned().unwrap_or_else(|| {
-                let link = Link::new(member.id, address.clone(), topology.cluster.clone(), settings.connect_timeout, settings.clock);
-                Arc::new(link)
-            });
+            let link = kept
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Link::new(member.id, address.clone(), topology.cluster.clone(), settings.clone())));
             links.insert(member.id, link);
         }
         let buckets = topology.buckets.iter().cloned().map(Arc::new).collect();

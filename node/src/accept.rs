@@ -12,12 +12,12 @@ use futures::{Stream, StreamExt};
 use quorate_rpc::admin::Admin;
 use quorate_rpc::hello::{Class, Hello, HelloError, HelloRefusal, HelloReply, Identity, Welcome, answer, demand_proof, receive_hello};
 use quorate_rpc::kv::{self, KeyValue, KeyValueRequest, KeyValueResponse};
+use quorate_rpc::net::{Listener, Stream as Connection};
 use quorate_rpc::peer::{self, Peer, PeerRequest, PeerResponse};
 use quorate_rpc::proof::{Challenge, Proof, Side};
 use quorate_rpc::tarpc::server::{BaseChannel, Channel, Config};
 use quorate_rpc::tarpc::{ClientMessage, Response};
-use quorate_rpc::transport::{Transport, framed, framed_for_client, prepare};
-use tokio::net::{TcpListener, TcpStream};
+use quorate_rpc::transport::{Transport, framed, framed_for_client};
 use tokio::time::timeout;
 
 use crate::faults::Faulty;
@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ADMIN_IN_FLIGHT_MAX: usize = 16;
 
 /// Accepts connections until the node stops.
-pub(crate) async fn run(node: Arc<Node>, listener: TcpListener) {
+pub(crate) async fn run(node: Arc<Node>, listener: Box<dyn Listener>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -53,7 +53,7 @@ pub(crate) async fn run(node: Arc<Node>, listener: TcpListener) {
     }
 }
 
-async fn connection(node: Arc<Node>, mut stream: TcpStream, caller: SocketAddr) {
+async fn connection(node: Arc<Node>, mut stream: Connection, caller: SocketAddr) {
     let Ok(permit) = Arc::clone(&node.connections).try_acquire_owned() else {
         let _ = timeout(HELLO_TIMEOUT, refuse(&mut stream, HelloRefusal::TooManyConnections)).await;
         tracing::warn!(%caller, "connection refused: too many");
@@ -75,13 +75,12 @@ async fn connection(node: Arc<Node>, mut stream: TcpStream, caller: SocketAddr) 
     drop(permit);
 }
 
-async fn refuse(stream: &mut TcpStream, refusal: HelloRefusal) -> Result<(), HelloError> {
+async fn refuse(stream: &mut Connection, refusal: HelloRefusal) -> Result<(), HelloError> {
     answer(stream, &HelloReply::Refused(refusal)).await
 }
 
 /// Reads and answers the hello. `None` when the link to the caller is cut by a fault.
-async fn greet(node: &Node, stream: &mut TcpStream) -> Result<Option<Hello>, HelloError> {
-    prepare(stream)?;
+async fn greet(node: &Node, stream: &mut Connection) -> Result<Option<Hello>, HelloError> {
     let hello = receive_hello(stream).await?;
     if hello.from.is_some_and(|from| node.faults.is_cut(from.node)) {
         return Ok(None);
@@ -112,7 +111,7 @@ struct Trust {
 }
 
 /// Decides whether to serve a caller. Nothing is remembered of one that does not prove who it is, where nodes can.
-async fn trust(node: &Node, hello: &Hello, stream: &mut TcpStream) -> Result<Trust, HelloError> {
+async fn trust(node: &Node, hello: &Hello, stream: &mut Connection) -> Result<Trust, HelloError> {
     let Some(from) = check(node, hello).map_err(HelloError::Refused)? else { return Ok(Trust::default()) };
     let mut proof = None;
     if let Some(key) = &node.peer_key {
@@ -144,7 +143,7 @@ fn is_other_member(node: &Node, from: Identity) -> bool {
     from.node != node.me() && node.config.cluster.node(from.node).is_some()
 }
 
-async fn serve(node: &Arc<Node>, stream: TcpStream, hello: &Hello) {
+async fn serve(node: &Arc<Node>, stream: Connection, hello: &Hello) {
     let metrics = Arc::clone(&node.metrics);
     match (hello.class, hello.from) {
         (Class::Peer | Class::Bulk, Some(from)) => {

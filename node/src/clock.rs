@@ -1,13 +1,15 @@
 //! The node's clocks: monotonic ticks for machines, wall time and hybrid stamps for versions.
 //!
-//! The wall clock can be set wrong on purpose (the `skew` fault); ticks cannot.
+//! The wall clock can be set wrong on purpose (the `skew` fault); ticks cannot. They follow the runtime's clock, as all timers do, so a
+//! runtime with a clock of its own has the whole node on it, but for the wall clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use quorate_protocol::Tick;
 use quorate_protocol::hlc::{Hlc, HybridClock, TooFarAhead};
+use tokio::time::Instant;
 
 /// All clocks of one node.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
 use quorate_protocol::{Options, Tick};
 use quorate_rpc::hello::Class;
 use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::metrics::Dropped;
 use crate::node::Node;
@@ -108,7 +108,7 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
 
 async fn wait_for(node: &Node, timer: Option<Tick>) {
     match timer {
-        Some(at) => sleep_until(Instant::from_std(node.clock.instant(at))).await,
+        Some(at) => sleep_until(node.clock.instant(at)).await,
         None => std::future::pending().await,
     }
 }

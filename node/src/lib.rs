@@ -34,4 +34,4 @@ mod tests;
 mod topology;
 mod vouching;
 
-pub use server::{ServeError, ServeOptions, serve};
+pub use server::{ServeError, ServeOptions, Surroundings, serve, serve_in};

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use quorate_config::{BucketProperties, Config};
 use quorate_protocol::outcome::{Failure, Reason};
@@ -11,8 +10,10 @@ use quorate_protocol::sealed::ContextSeal;
 use quorate_protocol::{BucketId, KeyEpoch};
 use quorate_ring::NodeId;
 use quorate_rpc::hello::{HelloRefusal, Identity};
+use quorate_rpc::net::Network;
 use quorate_rpc::proof::PeerKey;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) seal: ContextSeal,
     /// How nodes prove to each other who they are, if the cluster has a secret.
     pub(crate) peer_key: Option<PeerKey>,
+    /// Through which it reaches others.
+    pub(crate) network: Arc<dyn Network>,
     pub(crate) peers: Peers,
     pub(crate) faults: FaultTable,
     pub(crate) faults_enabled: bool,

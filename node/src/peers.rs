@@ -3,8 +3,9 @@
 //! **Promise.** A request to a peer is answered once: by its reply, or by `PeerDown` as soon as the peer is known not to
 //! answer. Nothing waits for a peer that is down, and nothing waits in an unbounded queue.
 //!
-//! A peer is *up* while it is connected and answers heartbeats. Requests to it are gathered: whatever waits when the
-//! connection's task comes round goes out in one message, reads apart from mutations, so that a read does not wait for a sync.
+//! A peer is *up* while it is connected and answers heartbeats; a connection that stays silent for long is given up and made anew.
+//! Requests to it are gathered: whatever waits when the connection's task comes round goes out in one message, reads apart from
+//! mutations, so that a read does not wait for a sync.
 
 mod connection;
 mod heartbeat;
@@ -14,16 +15,16 @@ mod reply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use quorate_protocol::Tick;
 use quorate_ring::{NodeId, PreferenceList};
-use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::clock::FarClock;
+use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::peer::{PeerClient, ReplicaCall};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 pub(crate) use connection::{context, dial};
 pub(crate) use reply::{INPUTS_MAX, Inputs, ReplyTo};

@@ -7,10 +7,9 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate_config::{Address, Config};
 use quorate_protocol::hlc::Hlc;
@@ -18,9 +17,11 @@ use quorate_protocol::sealed::ContextSeal;
 use quorate_ring::PlacementError;
 use quorate_rpc::admin::Faults;
 use quorate_rpc::hello::Identity;
+use quorate_rpc::net::{Network, Tcp};
 use quorate_rpc::proof::PeerKey;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,7 +31,7 @@ use crate::faults::FaultTable;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::peers::Peers;
-use crate::store::{Expected, Init, OpenError, Store, StoreError, StoreOptions};
+use crate::store::{Expected, Init, MemoryDisk, OpenError, Opened, Store, StoreError, StoreOptions};
 use crate::topology::Placement;
 use crate::vouching::Vouching;
 use crate::{accept, coordinator, handoff, http, vouching};
@@ -51,6 +52,22 @@ pub struct ServeOptions {
     pub enable_faults: bool,
     /// Faults in force before the first message. A node that is started again into a partition must not speak across it.
     pub initial_faults: Faults,
+}
+
+/// What a node stands on: by default this machine's TCP and the data directory of its configuration. Simulations replace both.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where nodes and clients are reached. Metrics over HTTP are not part of it.
+    pub network: Arc<dyn Network>,
+    /// A disk in memory in place of the data directory. Writes to it are committed by whoever makes them, so the node needs no thread
+    /// but those that run its tasks.
+    pub disk: Option<MemoryDisk>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { network: Arc::new(Tcp), disk: None }
+    }
 }
 
 /// A node could not start, or could not stop cleanly.
@@ -81,18 +98,33 @@ pub enum ServeError {
 /// [`ServeError`] when it cannot start; nothing was served then. After serving, only when the store could not be closed; the
 /// next start then recovers it.
 pub async fn serve(config: Config, options: ServeOptions, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    serve_in(Surroundings::default(), config, options, shutdown).await
+}
+
+/// Runs a node in the given surroundings, as [`serve`] does in the usual ones.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_in(
+    surroundings: Surroundings,
+    config: Config,
+    options: ServeOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let placement = Placement::new(&config)?;
-    let listener = listen(&config.node.listen).await?;
+    let (address, network) = (&config.node.listen, &surroundings.network);
+    let listener = network.listen(&address.to_string()).await.map_err(cannot_listen(address))?;
     let metrics_listener = match &config.node.metrics_address {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(TcpListener::bind(address.to_string()).await.map_err(cannot_listen(address))?),
         None => None,
     };
-    let node = open(config, options, placement)?;
+    let node = open(surroundings, config, options, placement)?;
     node.store.reserve_hlc(Hlc::at_ms(node.clock.wall_ms() + RESERVE_AHEAD_MS))?.await?;
     vouching::start(&node).await?;
     tokio::spawn(reserve_stamps(Arc::clone(&node)));
     // With port 0 the system chose them.
-    let (address, metrics_address) = (bound(&listener), metrics_listener.as_ref().and_then(bound));
+    let metrics_address = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let address = listener.local_addr().ok();
     let (address, metrics_address) = (address.map(tracing::field::display), metrics_address.map(tracing::field::display));
     if let Some(listener) = metrics_listener {
         tokio::spawn(http::run(Arc::clone(&node), listener));
@@ -101,30 +133,24 @@ pub async fn serve(config: Config, options: ServeOptions, shutdown: impl Future<
     Peers::start(&node);
     handoff::start(&node);
     let (id, boot) = (node.me(), node.identity.boot.0);
-    tracing::info!(node = %id, boot, address, metrics_address, "node is serving");
+    tracing::info!(node = %id, boot, address, metrics_address, "node is listening");
     shutdown.await;
     stop(&node).await
 }
 
-async fn listen(address: &Address) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address.to_string()).await;
-    bound.map_err(|source| ServeError::Listen { address: address.clone(), source })
+fn cannot_listen(address: &Address) -> impl FnOnce(io::Error) -> ServeError {
+    let address = address.clone();
+    move |source| ServeError::Listen { address, source }
 }
 
-/// Where a listener really listens, for the log.
-fn bound(listener: &TcpListener) -> Option<SocketAddr> {
-    listener.local_addr().ok()
-}
-
-pub(crate) fn open(config: Config, options: ServeOptions, placement: Placement) -> Result<Arc<Node>, ServeError> {
-    let expected = Expected {
-        cluster: config.cluster.id.to_string(),
-        node: config.node.id,
-        partitions: config.cluster.partitions.count(),
-        replicas: u16::from(config.cluster.replicas),
-    };
-    let init = if options.init { Init::Fresh } else { Init::Existing };
-    let (store, opened) = Store::open(&config.node.data_dir, &expected, init, &store_options(&config)).map_err(Box::new)?;
+pub(crate) fn open(
+    surroundings: Surroundings,
+    config: Config,
+    options: ServeOptions,
+    placement: Placement,
+) -> Result<Arc<Node>, ServeError> {
+    let Surroundings { network, disk } = surroundings;
+    let (store, opened) = open_store(&config, disk.as_ref(), options.init).map_err(Box::new)?;
     if !opened.clean {
         tracing::info!("last stop was not clean: recovered from the log");
     }
@@ -156,8 +182,23 @@ pub(crate) fn open(config: Config, options: ServeOptions, placement: Placement) 
         config,
         placement,
         store,
+        network,
         peers,
     }))
+}
+
+fn open_store(config: &Config, disk: Option<&MemoryDisk>, init: bool) -> Result<(Store, Opened), OpenError> {
+    if let Some(disk) = disk {
+        return Store::open_in_memory(disk, &store_options(config));
+    }
+    let expected = Expected {
+        cluster: config.cluster.id.to_string(),
+        node: config.node.id,
+        partitions: config.cluster.partitions.count(),
+        replicas: u16::from(config.cluster.replicas),
+    };
+    let init = if init { Init::Fresh } else { Init::Existing };
+    Store::open(&config.node.data_dir, &expected, init, &store_options(config))
 }
 
 fn store_options(config: &Config) -> StoreOptions {

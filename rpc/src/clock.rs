@@ -13,7 +13,9 @@
 //!
 //! Source: Cristian, *Probabilistic clock synchronization* (1989), of whose two bounds one is enough here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Two clocks drift apart by less than one part in so many.
 const RATE_DIVISOR: u64 = 100;

@@ -24,6 +24,7 @@ pub mod codec;
 pub mod frame;
 pub mod hello;
 pub mod kv;
+pub mod net;
 pub mod peer;
 pub mod proof;
 pub mod transport;

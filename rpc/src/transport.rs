@@ -3,11 +3,13 @@
 use std::io;
 
 use quorate_protocol::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 
 use crate::codec::Postcard;
 use crate::frame::Frames;
+use crate::net::Stream;
 
 /// Longest message of a client, in bytes: the largest value and key, and as much again for contexts, which are far smaller. A client
 /// is a stranger; only nodes send each other several values at a time.
@@ -16,10 +18,10 @@ pub const CLIENT_FRAME_BYTES_MAX: usize = 4 << 20;
 const _: () =
     assert!(CLIENT_FRAME_BYTES_MAX >= 2 * (VALUE_BYTES_MAX + KEY_BYTES_MAX), "every valid write fits, and some that are too large");
 
-/// Messages over TCP: receives `In`, sends `Out`.
-pub type Transport<In, Out> = tokio_serde::Framed<Framed<TcpStream, Frames>, In, Out, Postcard<In, Out>>;
+/// Messages over a stream of bytes: receives `In`, sends `Out`.
+pub type Transport<In, Out, S = Stream> = tokio_serde::Framed<Framed<S, Frames>, In, Out, Postcard<In, Out>>;
 
-/// Prepares a socket for either side: small messages leave at once.
+/// Prepares a TCP socket for either side: small messages leave at once.
 ///
 /// # Errors
 /// When the socket is already closed.
@@ -28,11 +30,11 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Turns a greeted socket into a transport. Frames above [`FRAME_BYTES_MAX`] end the connection.
-pub fn framed<In, Out>(stream: TcpStream) -> Transport<In, Out> {
+pub fn framed<In, Out, S: AsyncRead + AsyncWrite>(stream: S) -> Transport<In, Out, S> {
     tokio_serde::Framed::new(Framed::new(stream, Frames::new(FRAME_BYTES_MAX, FRAME_BYTES_MAX)), Postcard::default())
 }
 
 /// A node's side of a client's connection: requests above [`CLIENT_FRAME_BYTES_MAX`] end it, answers may have [`FRAME_BYTES_MAX`].
-pub fn framed_for_client<In, Out>(stream: TcpStream) -> Transport<In, Out> {
+pub fn framed_for_client<In, Out, S: AsyncRead + AsyncWrite>(stream: S) -> Transport<In, Out, S> {
     tokio_serde::Framed::new(Framed::new(stream, Frames::new(CLIENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX)), Postcard::default())
 }

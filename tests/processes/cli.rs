@@ -286,7 +286,7 @@ async fn metrics_have_the_promised_names_and_the_level_as_a_label() {
 }
 
 /// Answers of the node's HTTP listener.
-async fn http(address: &str, path: &str) -> String {
+pub(crate) async fn http(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("the listener accepts");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("the listener reads");

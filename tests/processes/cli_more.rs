@@ -92,12 +92,13 @@ async fn a_session_that_cannot_be_kept_is_found_out_before_anything_is_sent() {
     cluster.cli(&["get", "k"]).await.exits(3);
 }
 
-/// A put whose coordinator stored it and then waited in vain for another replica.
+/// A put whose coordinator stored it and then waited in vain for another replica. Its time is enough for the retry to wait until no
+/// sending of the first try can begin any more.
 async fn unknown_put(cluster: &mut TestCluster) -> Ran {
     let alone = [N1, N2, N3].map(|node| BTreeSet::from([node]));
     for _ in 0..5 {
         cluster.partition(&alone).await.unwrap_or_else(|error| panic!("{error}"));
-        let ran = cluster.cli(&["put", "k", "it's mine", "--level", "quorum", "--timeout", "300ms"]).await;
+        let ran = cluster.cli(&["put", "k", "it's mine", "--level", "quorum", "--timeout", "1s"]).await;
         cluster.heal().await.unwrap_or_else(|error| panic!("{error}"));
         cluster.wait_until_connected().await.unwrap_or_else(|error| panic!("{error}"));
         // Exit 6: the nodes had noticed the partition by then and sent nothing.

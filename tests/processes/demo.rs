@@ -278,7 +278,7 @@ async fn a_node_that_was_started_again_by_hand_survives_the_demo_with_its_data()
             by_hand = None;
             return Err("it has ended".to_owned());
         }
-        seen(server.log().contains("node is serving"), server.log())
+        seen(server.log().contains("node is listening"), server.log())
     })
     .await;
     let process = lock();

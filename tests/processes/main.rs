@@ -8,6 +8,7 @@
 //! | `durability.rs` | no acknowledged write is lost by kills and restarts; hints bring a node up to date |
 //! | `siblings.rs` | concurrent writes are all kept, and replaced only by who has seen them |
 //! | `availability.rs` | what each level does during partitions, pauses, deaths and slowness |
+//! | `zombie.rs` | what a node does that was stopped with requests in its sockets |
 //! | `overload.rs` | too much is refused at once, and later no more |
 //! | `bad_input.rs` | every row of the table of bad input |
 //! | `cli.rs`, `demo.rs`, `bench.rs` | the command line as scripts use it |
@@ -47,3 +48,4 @@ mod durability;
 mod overload;
 mod siblings;
 mod sim_check;
+mod zombie;

@@ -222,7 +222,7 @@ impl<M: Machine> Driver<M> {
         let timer = async {
             match due {
                 Some((at, timer)) => {
-                    sleep_until(self.node.clock.instant(at).into()).await;
+                    sleep_until(self.node.clock.instant(at)).await;
                     timer
                 }
                 None => std::future::pending().await,

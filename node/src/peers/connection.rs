@@ -1,7 +1,7 @@
 //! Making the connection to a peer, and making it again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
@@ -9,13 +9,13 @@ use quorate_ring::NodeId;
 use quorate_rpc::clock::FarClock;
 use quorate_rpc::hello::{Class, Hello, HelloError, HelloRefusal, Host, introduce_node};
 use quorate_rpc::kv::PeerTrouble;
+use quorate_rpc::net::Stream;
 use quorate_rpc::peer::{IN_FLIGHT_MAX, PeerClient};
 use quorate_rpc::proof::Challenge;
 use quorate_rpc::tarpc::client;
-use quorate_rpc::transport::{framed, prepare};
-use tokio::net::TcpStream;
+use quorate_rpc::transport::framed;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Connection, Outgoing, Peer, pump};
 use crate::faults::Faulty;
@@ -115,9 +115,8 @@ pub(crate) async fn dial(node: &Node, to: NodeId, address: &str, class: Class) -
     Ok(Connection { calls, clock: Mutex::new(FarClock::new(tick, heard)) })
 }
 
-async fn greet(node: &Node, address: &str, hello: &Hello) -> Result<(TcpStream, Host), HelloError> {
-    let mut stream = TcpStream::connect(address).await?;
-    prepare(&stream)?;
+async fn greet(node: &Node, address: &str, hello: &Hello) -> Result<(Stream, Host), HelloError> {
+    let mut stream = node.network.connect(address).await?;
     let challenge = Challenge(rand::random());
     let host = introduce_node(&mut stream, hello, node.identity, node.peer_key.as_ref(), challenge).await?;
     Ok((stream, host))
@@ -126,6 +125,6 @@ async fn greet(node: &Node, address: &str, hello: &Hello) -> Result<(TcpStream, 
 /// The deadline of a call, as tarpc carries it.
 pub(crate) fn context(left: Duration) -> quorate_rpc::tarpc::context::Context {
     let mut context = quorate_rpc::tarpc::context::current();
-    context.deadline = Instant::now() + left;
+    context.deadline = std::time::Instant::now() + left;
     context
 }

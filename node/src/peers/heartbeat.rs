@@ -7,6 +7,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::connection::context;
 
+/// Silence, in heartbeat time-outs, after which a connection is given up and made anew. When a partition ends, TCP may stay silent for as
+/// long again as the partition has lasted, since it tries ever more seldom; a new connection does not. Short ones are not worth one.
+const TIMEOUTS_MAX: u32 = 4;
+
 /// When to send the next heartbeat and what the last one said.
 pub(super) struct Heartbeat {
     interval: Interval,
@@ -44,6 +48,11 @@ impl Heartbeat {
     /// True when the peer has been silent for too long.
     pub(super) fn is_silent(&self) -> bool {
         self.last_heard.elapsed() >= self.timeout
+    }
+
+    /// True when the peer has been silent for so long that a new connection is the better bet.
+    pub(super) fn is_in_vain(&self) -> bool {
+        self.last_heard.elapsed() >= self.timeout * TIMEOUTS_MAX
     }
 
     /// How long one heartbeat may take.

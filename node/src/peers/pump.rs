@@ -1,6 +1,6 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -10,6 +10,7 @@ use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::connection::context;
 use super::heartbeat::{Beat, Heartbeat, beat};
@@ -69,6 +70,9 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                 if heartbeat.is_silent() {
                     peer.went_down(PeerTrouble::Silent);
                     messages.clear();
+                }
+                if heartbeat.is_in_vain() {
+                    return PeerTrouble::Silent;
                 }
                 if beats.is_empty() {
                     beats.push(beat(connection.calls.clone(), heartbeat.timeout()));

@@ -64,7 +64,6 @@ pub enum Init {
 /// A directory that this process may use, with its database.
 pub(super) struct Directory {
     pub(super) lock: File,
-    pub(super) nonce: Nonce,
     pub(super) engine: Engine,
     /// The node record as the process before left it.
     pub(super) last: NodeRecord,
@@ -89,7 +88,7 @@ pub(super) fn open(directory: &Path, expected: &Expected, init: Init, options: &
     compare(directory, &identity, expected)?;
     finish(directory)?;
     let (engine, last) = open_database(directory, identity.nonce, options)?;
-    Ok(Directory { lock, nonce: identity.nonce, engine, last })
+    Ok(Directory { lock, engine, last })
 }
 
 /// What a directory holds.
@@ -226,7 +225,7 @@ fn finish(directory: &Path) -> Result<(), OpenError> {
     renamed.map_err(|error| failed(directory, "rename", &unfinished, error))
 }
 
-fn fresh_nonce() -> Nonce {
+pub(super) fn fresh_nonce() -> Nonce {
     let mut bytes = [0; 16];
     OsRng.try_fill_bytes(&mut bytes).expect("the system has randomness");
     Nonce(u128::from_le_bytes(bytes))

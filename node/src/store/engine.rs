@@ -22,7 +22,7 @@ use std::path::Path;
 use quorate_ring::NodeId;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
-    DBPinnableSlice, DBRawIterator, DBRecoveryMode, DataBlockIndexType, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch,
+    DBPinnableSlice, DBRawIterator, DBRecoveryMode, DataBlockIndexType, Env, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch,
     WriteOptions, properties, properties::PropName,
 };
 
@@ -145,6 +145,15 @@ impl Engine {
     /// Opens the database that is there, and fails if there is none.
     pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Self, rocksdb::Error> {
         Self::start(path, &settings(options), options)
+    }
+
+    /// Opens the database in an environment of its own, which becomes one if there is none.
+    pub(super) fn open_or_create_in(env: &Env, path: &Path, options: &StoreOptions) -> Result<Self, rocksdb::Error> {
+        let mut settings = settings(options);
+        settings.create_if_missing(true);
+        settings.create_missing_column_families(true);
+        settings.set_env(env);
+        Self::start(path, &settings, options)
     }
 
     fn start(path: &Path, settings: &Options, options: &StoreOptions) -> Result<Self, rocksdb::Error> {

@@ -39,6 +39,7 @@ mod error;
 mod hints;
 mod identity;
 mod key;
+mod memory;
 mod node_record;
 mod open_error;
 mod options;
@@ -72,6 +73,7 @@ pub use error::StoreError;
 pub use hints::HintStats;
 pub use identity::{IdentityError, Nonce};
 pub use key::StorageKey;
+pub use memory::MemoryDisk;
 pub use open_error::{Fact, OpenError};
 pub use options::StoreOptions;
 pub use peers::{PEERS_MAX, PeerError, PeerRefused};
@@ -99,11 +101,30 @@ pub struct Opened {
 /// An open data directory. Shared by reference between threads; all its calls but [`Store::open`], [`Store::close`] and the
 /// scans are short enough for threads that run async tasks.
 pub struct Store {
-    committer: Mutex<Option<JoinHandle<()>>>,
+    committer: Mutex<Option<Committer>>,
+    /// Callers commit.
+    commits_in_place: bool,
     shared: Arc<Shared>,
     directory: PathBuf,
-    /// Released last.
-    _lock: File,
+    /// Released last. A disk in memory has none.
+    _lock: Option<File>,
+}
+
+/// Who takes writes to the disk.
+enum Committer {
+    /// A thread that does nothing else.
+    Thread(JoinHandle<()>),
+    /// Whoever has queued one, before its call returns.
+    Callers,
+}
+
+impl Committer {
+    /// Waits until everything that is queued is written; the queue is closed.
+    fn finish(self) {
+        if let Self::Thread(thread) = self {
+            thread.join().expect("the committing thread aborts the process rather than panic");
+        }
+    }
 }
 
 /// What callers and the committing thread share.
@@ -134,15 +155,40 @@ impl Store {
 
     /// Opens the directory without committing yet.
     fn prepare(directory: &Path, expected: &Expected, init: Init, options: &StoreOptions) -> Result<(Self, Opened), OpenError> {
+        let directory::Directory { lock, engine, last } = directory::open(directory, expected, init, options)?;
+        Self::load(directory, Some(lock), engine, &last, options)
+    }
+
+    /// Opens a disk in memory, which becomes a node's when it is first opened. Callers commit their writes in place, so all calls belong
+    /// on one thread or wait for each other.
+    ///
+    /// # Errors
+    /// When it is open already.
+    pub fn open_in_memory(disk: &MemoryDisk, options: &StoreOptions) -> Result<(Self, Opened), OpenError> {
+        let directory = Path::new(memory::PATH);
+        let (engine, last) = disk.open(options).map_err(|error| directory::engine_failed(directory, error))?;
+        let (mut store, opened) = Self::load(directory, None, engine, &last, options)?;
+        store.commits_in_place = true;
+        *store.committer.lock() = Some(Committer::Callers);
+        Ok((store, opened))
+    }
+
+    /// Reads what is kept in memory beside the database, and counts the start.
+    fn load(
+        directory: &Path,
+        lock: Option<File>,
+        engine: engine::Engine,
+        last: &node_record::NodeRecord,
+        options: &StoreOptions,
+    ) -> Result<(Self, Opened), OpenError> {
         let damaged = |error| directory::engine_failed(directory, error);
         let unreadable = |entry| OpenError::EntryDamaged { directory: directory.to_owned(), entry };
-        let directory::Directory { lock, nonce, engine, last } = directory::open(directory, expected, init, options)?;
         let peers = peers::Peers::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of peers"))?;
         let hints = hints::Hints::load(&engine).map_err(damaged)?.ok_or_else(|| unreadable("list of hints"))?;
-        let (node, record) = node_record::NodeLedger::start(&last, &engine).map_err(damaged)?;
+        let (node, record) = node_record::NodeLedger::start(last, &engine).map_err(damaged)?;
         let opened = Opened {
             boot: record.boot,
-            nonce,
+            nonce: last.nonce,
             clean: last.clean_shutdown,
             epoch_floor: record.epoch_floor,
             hlc: record.hlc,
@@ -150,14 +196,26 @@ impl Store {
         };
         let (queue, overlay) = (queue::Queue::new(options), overlay::Overlay::new());
         let shared = Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default() });
-        let store = Self { committer: Mutex::default(), shared, directory: directory.to_owned(), _lock: lock };
+        let committer = Mutex::default();
+        let store = Self { committer, commits_in_place: false, shared, directory: directory.to_owned(), _lock: lock };
         Ok((store, opened))
     }
 
     /// Starts the committing thread.
     fn begin(&self) -> io::Result<()> {
-        *self.committer.lock() = Some(commit::start(Arc::clone(&self.shared))?);
+        *self.committer.lock() = Some(Committer::Thread(commit::start(Arc::clone(&self.shared))?));
         Ok(())
+    }
+
+    /// Has what was queued committed: here, if no thread does it. The caller holds none of the store's locks.
+    fn queued<T>(&self, result: T) -> T {
+        if self.commits_in_place {
+            let _turn = self.committer.lock();
+            while let Some(batch) = self.shared.queue.take_queued() {
+                commit::commit(&self.shared, batch);
+            }
+        }
+        result
     }
 
     /// The durable record of a key; `None` if there is none.
@@ -208,7 +266,8 @@ impl Store {
         let value = after.map(Bytes::from);
         let (seq, commit) = queue.push(queue::Change::Record { key: key.clone(), value: value.clone() }, durability)?;
         stripe.insert(key.clone(), overlay::Latest { seq, value });
-        Ok((result, commit))
+        drop(stripe);
+        Ok(self.queued((result, commit)))
     }
 
     /// A key epoch that this node has never used. Never blocks: epochs are reserved in blocks, ahead of need.
@@ -224,7 +283,7 @@ impl Store {
     /// # Errors
     /// `Overloaded`, `DiskFull`, `Closed`: the bound is what it was.
     pub fn reserve_hlc(&self, bound: Hlc) -> Result<Commit, StoreError> {
-        self.shared.node.reserve_hlc(bound, &self.shared.queue)
+        self.queued(self.shared.node.reserve_hlc(bound, &self.shared.queue))
     }
 
     /// Notes for this and all later starts that the node's peers vouch for its directory.
@@ -232,7 +291,7 @@ impl Store {
     /// # Errors
     /// `Overloaded`, `DiskFull`, `Closed`: it is not noted.
     pub fn mark_vouched(&self) -> Result<Commit, StoreError> {
-        self.shared.node.mark_vouched(&self.shared.queue)
+        self.queued(self.shared.node.mark_vouched(&self.shared.queue))
     }
 
     /// Accepts a peer that comes with a nonce and a boot id. It may be trusted once the commit has resolved.
@@ -241,7 +300,7 @@ impl Store {
     /// `Refused` if the peer was known under another nonce or a higher boot, or too many are known; `Store` if it could not be
     /// remembered. Nothing was changed.
     pub fn remember_peer(&self, node: NodeId, nonce: Nonce, boot: BootId) -> Result<Commit, PeerError> {
-        self.shared.peers.meet(node, nonce, boot, &self.shared.queue)
+        self.queued(self.shared.peers.meet(node, nonce, boot, &self.shared.queue))
     }
 
     /// Keeps a hint for `target`. How many there may be is the caller's to decide, see [`Store::hint_stats`].
@@ -252,7 +311,7 @@ impl Store {
     /// # Panics
     /// If the hint has 4 GiB or more.
     pub fn put_hint(&self, target: NodeId, hint: Bytes) -> Result<Commit, StoreError> {
-        self.shared.hints.put(target, hint, &self.shared.queue)
+        self.queued(self.shared.hints.put(target, hint, &self.shared.queue))
     }
 
     /// The oldest durable hints for `target` with sequence numbers above `after`, at most `limit`, oldest first.
@@ -268,10 +327,10 @@ impl Store {
     /// # Errors
     /// `Overloaded`, `DiskFull`, `Closed`: those from the first refused one on are still there.
     pub fn remove_hints(&self, target: NodeId, seqs: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
-        seqs.into_iter().try_for_each(|seq| {
+        self.queued(seqs.into_iter().try_for_each(|seq| {
             let change = queue::Change::HintGone { target, seq };
             self.shared.queue.push(change, Durability::Buffered).map(|_queued| ())
-        })
+        }))
     }
 
     /// What is kept for `target`, including hints on their way to the disk.
@@ -358,10 +417,10 @@ impl Store {
     /// a crash, which is safe.
     pub fn close(&self) -> Result<(), StoreError> {
         let mut committer = self.committer.lock();
-        let Some(thread) = committer.take() else { return Ok(()) };
+        let Some(committer) = committer.take() else { return Ok(()) };
         self.shared.queue.close();
         let mark = self.shared.node.stop();
-        thread.join().expect("the committing thread aborts the process rather than panic");
+        committer.finish();
         if let Err(StoreError::DiskFull) = self.shared.queue.admit() {
             return Err(StoreError::DiskFull);
         }
@@ -373,9 +432,9 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(thread) = self.committer.get_mut().take() {
+        if let Some(committer) = self.committer.get_mut().take() {
             self.shared.queue.close();
-            thread.join().expect("the committing thread aborts the process rather than panic");
+            committer.finish();
         }
         self.shared.engine.quiesce();
     }

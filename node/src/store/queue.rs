@@ -326,6 +326,13 @@ impl Queue {
         Some(self.take(&mut state))
     }
 
+    /// Takes all that is queued, up to a batch's limits, without waiting; `None` if nothing is.
+    pub(super) fn take_queued(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        let is_idle = state.writes.is_empty() && state.waiters.is_empty();
+        (!is_idle).then(|| self.take(&mut state))
+    }
+
     fn take(&self, state: &mut State) -> Batch {
         let mut batch = Batch::default();
         let mut count = 0;

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use crate::accept;
 use crate::node::Node;
 use crate::peers::Peers;
-use crate::server::{ServeOptions, open};
+use crate::server::{ServeOptions, Surroundings, open};
 use crate::topology::Placement;
 
 /// How long anything may take. Far above what it takes, since other programs may keep the machine busy.
@@ -91,12 +91,12 @@ impl TestCluster {
         let config = Config::from_sources(sources).unwrap_or_else(|errors| panic!("{errors}"));
         let placement = Placement::new(&config).expect("the members carry all replicas");
         let options = ServeOptions { init: true, ..ServeOptions::default() };
-        let mut node = open(config, options, placement).expect("a new directory");
+        let mut node = open(Surroundings::default(), config, options, placement).expect("a new directory");
         change(Arc::get_mut(&mut node).expect("nobody else has it yet"));
         let index = usize::try_from(node.me().0).expect("a small number") - 1;
         let listener = self.listeners[index].take().expect("each node is started once");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(accept::run(Arc::clone(&node), listener));
+        tokio::spawn(accept::run(Arc::clone(&node), Box::new(listener)));
         TestNode { node, address }
     }
 }

@@ -7,6 +7,7 @@ use quorate_protocol::outcome::Reason;
 use quorate_rpc::kv::{IN_FLIGHT_MAX, KeyValueRequest, KeyValueResponse};
 use quorate_rpc::tarpc::{ClientMessage, Request, Response};
 use quorate_rpc::transport::{Transport, framed};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{PATIENCE, TestCluster, envelope, eventually, put, read};
@@ -24,7 +25,7 @@ async fn a_client_that_does_not_read_costs_a_bounded_number_of_bytes_and_nobody_
     let large = put("large", vec![b'v'; VALUE_BYTES_MAX], Level::One);
     other.write(envelope(), large).await.expect("an answer").expect("written");
 
-    let mut slow: Transport<Response<KeyValueResponse>, ClientMessage<KeyValueRequest>> = framed(n1.greeted().await);
+    let mut slow: Transport<Response<KeyValueResponse>, ClientMessage<KeyValueRequest>, TcpStream> = framed(n1.greeted().await);
     for id in 0..REQUESTS {
         let message = KeyValueRequest::Read { request: read("large", Level::One) };
         slow.feed(ClientMessage::Request(Request { context: envelope(), id, message })).await.expect("the node reads");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use quorate_protocol::outcome::Failure;
 use quorate_protocol::{Attempt, Body, BucketId, ClientId, Level, OpId, SealedContext};
+use quorate_rpc::clock::FarClock;
 use quorate_rpc::hello::{Class, Hello, HelloError, introduce};
 use quorate_rpc::kv::{KeyValueClient, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
 use quorate_rpc::tarpc::{client, context};
@@ -29,14 +30,19 @@ pub(crate) struct Direct {
     client: ClientId,
     writes: AtomicU64,
     deadline: Duration,
+    clock: FarClock,
 }
 
 /// Connects and introduces itself.
 pub(crate) async fn greeted(address: &str, hello: &Hello) -> Result<TcpStream, HelloError> {
+    welcomed(address, hello).await.map(|(stream, _)| stream)
+}
+
+async fn welcomed(address: &str, hello: &Hello) -> Result<(TcpStream, FarClock), HelloError> {
     let mut stream = TcpStream::connect(address).await?;
     transport::prepare(&stream)?;
-    introduce(&mut stream, hello).await?;
-    Ok(stream)
+    let welcome = introduce(&mut stream, hello).await?;
+    Ok((stream, FarClock::new(welcome.tick, Instant::now().into())))
 }
 
 /// The introduction of a client.
@@ -46,10 +52,11 @@ pub(crate) fn client_hello(cluster: &str) -> Hello {
 
 impl Direct {
     pub(crate) async fn connect(address: &str, cluster: &str) -> Self {
-        let stream = greeted(address, &client_hello(cluster)).await.unwrap_or_else(|error| panic!("{address} did not welcome: {error}"));
+        let welcomed = welcomed(address, &client_hello(cluster)).await;
+        let (stream, clock) = welcomed.unwrap_or_else(|error| panic!("{address} did not welcome: {error}"));
         let calls = KeyValueClient::new(client::Config::default(), transport::framed(stream)).spawn();
         let client = ClientId(u128::from(CLIENTS.fetch_add(1, Ordering::Relaxed)));
-        Self { calls, client, writes: AtomicU64::new(0), deadline: DEADLINE }
+        Self { calls, client, writes: AtomicU64::new(0), deadline: DEADLINE, clock }
     }
 
     /// The same connection, with another deadline.
@@ -84,20 +91,41 @@ impl Direct {
         level: Option<Level>,
         context: WriteContext,
     ) -> Result<WriteReply, Failure> {
+        let request = self.request(key, value, level, context);
+        self.send(request).await
+    }
+
+    /// A first attempt under a new name.
+    pub(crate) fn request(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Vec<u8>>,
+        level: impl Into<Option<Level>>,
+        context: WriteContext,
+    ) -> WriteRequest {
         let seq = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
-        let request = WriteRequest {
+        WriteRequest {
             bucket: BucketId(0),
             key: key.as_ref().to_vec().into(),
             body: Body::Value(value.into().into()),
             context,
-            level,
+            level: level.into(),
             op: OpId { client: self.client, lane: 0, seq, issued_ms: seq },
             attempt: Attempt(0),
             session: None,
             micros_left: self.micros(),
             begin_by: None,
-        };
+        }
+    }
+
+    /// Sends a write as it is.
+    pub(crate) async fn send(&self, request: WriteRequest) -> Result<WriteReply, Failure> {
         self.calls.write(self.context(), request).await.expect("the node answers")
+    }
+
+    /// What the node's clock shows now at least.
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.at_least(Instant::now().into())
     }
 
     pub(crate) async fn metrics(&self) -> Metrics {

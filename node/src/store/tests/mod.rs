@@ -5,6 +5,7 @@ mod directory;
 mod disk_full;
 mod group_commit;
 mod hints;
+mod memory;
 mod node_record;
 mod scan;
 mod space;
