@@ -14,7 +14,7 @@
 //! `ring`, for its vocabulary.
 //!
 //! Some libraries have one home, so that replacing one stays the work of one crate, and traps are known in one place. The
-//! dependency graph shows who could use them; the text shows who does. Two files outside the homes speak of tarpc's clients,
+//! dependency graph shows who could use them; the text shows who does. Three files outside the homes speak of tarpc's clients,
 //! through `quorate_rpc::tarpc`: calls to a node that the client library must not make for them, in `lab` to break it, in the
 //! tests to ask one node and no other.
 
@@ -97,7 +97,7 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("rocksdb", &["node/src/store/"], "the store hides its engine"),
     (
         "tarpc",
-        &["rpc/", "node/", "client/", "lab/src/cluster/link.rs", "tests/processes/support/direct.rs"],
+        &["rpc/", "node/", "client/", "lab/src/cluster/link.rs", "tests/processes/support/direct.rs", "tests/drivers/direct.rs"],
         "the wire contract, its server and its session",
     ),
 ];
