@@ -130,6 +130,8 @@ pub struct Receipt {
     pub micros: u64,
     /// A write at `any` that only a hint holds so far.
     pub hint_only: bool,
+    /// Consensus rounds that were tried, the last of which succeeded; 0 if none was needed.
+    pub rounds: u16,
 }
 
 impl Receipt {
