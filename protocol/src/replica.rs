@@ -113,7 +113,7 @@ pub enum ReplicaReply {
     /// To `Replicate`: the delta is merged.
     Stored,
     /// To `Chain`.
-    Chain(ChainReply),
+    Chain(Box<ChainReply>),
     /// Nothing was done.
     Refused(Refusal),
 }
@@ -200,7 +200,7 @@ pub fn apply(
             ReplicaReply::Stored
         }
         ReplicaRequest::Chain { request, .. } => match chain::replica::apply(record, request, options, notes) {
-            Ok(reply) => ReplicaReply::Chain(reply),
+            Ok(reply) => ReplicaReply::Chain(Box::new(reply)),
             Err(BallotUsedTwice { .. }) => ReplicaReply::Refused(Refusal::BallotUsedTwice),
         },
     }

@@ -190,12 +190,8 @@ impl Proposer {
     pub fn step(&mut self, now: Tick, input: Input, out: &mut Out) {
         match input {
             Input::Drawn(drawn) => self.drawn(now, drawn, out),
-            Input::BallotRefused => {
-                if self.phase == Phase::Drawing {
-                    self.give_up_all(&Reason::Overloaded, out);
-                }
-            }
-            Input::Reply { from, reply: ReplicaReply::Chain(reply) } => self.replied(now, from, reply, out),
+            Input::BallotRefused if self.phase == Phase::Drawing => self.give_up_all(&Reason::Overloaded, out),
+            Input::Reply { from, reply: ReplicaReply::Chain(reply) } => self.replied(now, from, *reply, out),
             Input::Reply { from, reply: ReplicaReply::Refused(refusal) } => {
                 self.reports.refused(from, refusal, now);
                 self.no(now, from, out);
@@ -206,11 +202,7 @@ impl Proposer {
             }
             Input::Timer(Timer::Deadline) => self.deadline(now, out),
             Input::Timer(Timer::Resend) => self.resend(now, out),
-            Input::Timer(Timer::Retry) => {
-                if self.phase == Phase::BackingOff {
-                    self.begin(now, out);
-                }
-            }
+            Input::Timer(Timer::Retry) if self.phase == Phase::BackingOff => self.begin(now, out),
             _ => {}
         }
     }

@@ -118,11 +118,7 @@ impl ChainRead {
         }
         match input {
             Input::Start => self.start(now, out),
-            Input::Reply { from, reply: ReplicaReply::Chain(ChainReply::View(view)) } => self.viewed(now, from, view, out),
-            Input::Reply { from, reply: ReplicaReply::Chain(ChainReply::Accepted { ballot }) } => self.accepted(now, from, ballot, out),
-            Input::Reply { from, reply: ReplicaReply::Chain(ChainReply::Rejected(rejected)) } => {
-                self.rejected(now, from, rejected.ballot, out);
-            }
+            Input::Reply { from, reply: ReplicaReply::Chain(reply) } => self.replied(now, from, *reply, out),
             Input::Reply { from, reply: ReplicaReply::Refused(refusal) } => {
                 self.reports.refused(from, refusal, now);
                 self.lost(now, from, out);
@@ -135,6 +131,15 @@ impl ChainRead {
             Input::Timer(Timer::Retry) => self.begin_again(now, out),
             Input::Timer(Timer::Deadline) => self.deadline(now, out),
             _ => {}
+        }
+    }
+
+    fn replied(&mut self, now: Tick, from: NodeId, reply: ChainReply, out: &mut Out) {
+        match reply {
+            ChainReply::View(view) => self.viewed(now, from, view, out),
+            ChainReply::Accepted { ballot } => self.accepted(now, from, ballot, out),
+            ChainReply::Rejected(rejected) => self.rejected(now, from, rejected.ballot, out),
+            ChainReply::Promised { .. } | ChainReply::Dirty { .. } | ChainReply::Learned => {}
         }
     }
 

@@ -73,12 +73,12 @@ pub enum Change {
     Put(Bytes),
     /// Makes the key absent.
     Delete,
-    /// Puts a value if an expectation holds.
+    /// Puts a value, or deletes, if an expectation holds.
     Cas {
         /// What must hold.
         expect: Expect,
         /// What is put.
-        value: Bytes,
+        body: Body,
     },
     /// Puts what a function makes of the value.
     Modify(Function),
@@ -185,7 +185,7 @@ impl ChainState {
             Change::Identity | Change::Fence => (self.clone(), Effect::Applied(None)),
             Change::Put(value) => put(value, None),
             Change::Delete => (self.with(Body::Tombstone, author), Effect::Applied(None)),
-            Change::Cas { expect, value } if self.meets(expect) => put(value, None),
+            Change::Cas { expect, body } if self.meets(expect) => (self.with(body.clone(), author), Effect::Applied(None)),
             Change::Cas { .. } => (self.clone(), Effect::CasFailed),
             Change::Modify(function) => match self.compute(function) {
                 Ok(Some(value)) => put(&value, Some(function.result(&value))),
@@ -327,7 +327,7 @@ mod tests {
         let first = applied(&ChainState::default(), &Change::Put(bytes("a")), 3);
         assert_eq!(first.token(), Token { inc: author(3).ballot, seq: 1 });
         let deleted = applied(&first, &Change::Delete, 4);
-        let again = applied(&deleted, &Change::Cas { expect: Expect::Absent, value: bytes("b") }, 5);
+        let again = applied(&deleted, &Change::Cas { expect: Expect::Absent, body: Body::Value(bytes("b")) }, 5);
         assert!(first.token() < deleted.token() && deleted.token() < again.token());
         assert_eq!((shown(&deleted), shown(&again)), (vec![], vec![&b"b"[..]]));
     }
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn compare_and_set_by_token_by_value_and_by_absence() {
         let state = applied(&ChainState::default(), &Change::Put(bytes("a")), 1);
-        let cas = |expect| state.apply(&Change::Cas { expect, value: bytes("b") }, author(2)).1;
+        let cas = |expect| state.apply(&Change::Cas { expect, body: Body::Value(bytes("b")) }, author(2)).1;
         assert_eq!(cas(Expect::Token(state.token())), Effect::Applied(None));
         assert_eq!(cas(Expect::Token(Token::default())), Effect::CasFailed);
         assert_eq!(cas(Expect::Value(bytes("a"))), Effect::Applied(None));
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(shown(&both).len(), 2);
         assert!(!both.lacks(&eventual(1, "e")) && !both.meets(&Expect::Token(first.token())));
         assert!(!both.meets(&Expect::Value(bytes("a"))), "not the only one");
-        let resolved = applied(&both, &Change::Cas { expect: Expect::Token(both.token()), value: bytes("m") }, 3);
+        let resolved = applied(&both, &Change::Cas { expect: Expect::Token(both.token()), body: Body::Value(bytes("m")) }, 3);
         assert_eq!(shown(&resolved), vec![&b"m"[..]]);
         assert_eq!(resolved.absorb(&eventual(1, "e"), author(4).ballot), resolved, "a version that was replaced does not come back");
     }

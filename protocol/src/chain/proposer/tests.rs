@@ -4,13 +4,14 @@ use super::*;
 use crate::chain::state::{Change, Expect, Function};
 use crate::chain::testing::{Cluster, change, identity, put, shown};
 use crate::outcome::ReplicaStatus;
+use crate::siblings::Body;
 
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
 fn cas(client: u128, seq: u64, expect: &'static str, value: &'static str) -> Operation {
-    change(client, seq, Change::Cas { expect: Expect::Value(bytes(expect)), value: bytes(value) })
+    change(client, seq, Change::Cas { expect: Expect::Value(bytes(expect)), body: Body::Value(bytes(value)) })
 }
 
 fn increment(client: u128) -> Operation {
@@ -162,9 +163,9 @@ fn eventual_versions_enter_the_chain_before_the_operation() {
     let both = cluster.run(1, identity()).expect("a majority");
     assert_eq!(shown(&both.state).len(), 2);
     let token = |state: &ChainState| Expect::Token(state.token());
-    let stale = change(2, 1, Change::Cas { expect: token(&first.state), value: bytes("x") });
+    let stale = change(2, 1, Change::Cas { expect: token(&first.state), body: Body::Value(bytes("x")) });
     assert!(matches!(cluster.run(1, stale).expect("answered").decision, Decision::Conflict { .. }));
-    let merged = change(2, 2, Change::Cas { expect: token(&both.state), value: bytes("m") });
+    let merged = change(2, 2, Change::Cas { expect: token(&both.state), body: Body::Value(bytes("m")) });
     assert!(is_applied(&cluster.run(1, merged)));
     assert_eq!(cluster.values(2), ["m"]);
     cluster.write_eventually(3, 1, "late copy of another");
@@ -198,7 +199,7 @@ fn a_one_round_trip_write_is_refused_where_an_eventual_version_came_in_between()
     cluster.run_at(&mut proposer, 1, put(1, 1, "a")).expect("a majority");
     for node in [1, 2] {
         let dot = crate::context::Dot { actor: crate::context::Actor::Node { node: NodeId(9), epoch: crate::ids::KeyEpoch(1) }, n: 1 };
-        let version = crate::siblings::Version { body: crate::siblings::Body::Value(bytes("e")), hlc: crate::hlc::Hlc(1), op: None };
+        let version = crate::siblings::Version { body: Body::Value(bytes("e")), hlc: crate::hlc::Hlc(1), op: None };
         let delta = crate::siblings::Siblings::delta(crate::context::Context::empty(), dot, version);
         cluster.record(node).eventual.merge(&delta);
     }
