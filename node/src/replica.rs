@@ -62,7 +62,7 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     let Some(bucket) = node.placement.bucket(call.bucket) else {
         return Answer::Now(ReplicaReply::Refused(Refusal::Malformed));
     };
-    let place = node.placement.place(bucket.replicas, &call.key);
+    let place = node.placement.place(bucket, &call.key);
     let key = StorageKey::new(place.partition, call.bucket, &call.key);
     let answer = match &call.request {
         ReplicaRequest::Read { .. } => node.store.read(&key).map(|record| {
@@ -110,7 +110,7 @@ pub(crate) fn mint_here(node: &Node, subject: &Subject, write: &Mint, role: Role
     if role == Role::Stranger {
         return node.fallback.with(bucket.id, key, give).map(|minted| (minted, None));
     }
-    let place = node.placement.place(bucket.replicas, key);
+    let place = node.placement.place(bucket, key);
     let key = StorageKey::new(place.partition, bucket.id, key);
     match node.store.update(&key, durability(bucket, level.is_strict()), give) {
         Ok((minted, commit)) => Ok((minted?, Some(commit))),

@@ -22,6 +22,8 @@ pub mod replica;
 pub mod state;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use acceptor::{Accepted, ChainRecord};
 pub use ballot::{Ballot, Ballots};

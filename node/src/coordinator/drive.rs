@@ -305,7 +305,7 @@ impl<M: Machine> Driver<M> {
     }
 
     fn put_hint(&self, target: NodeId, delta: Siblings) -> Option<Commit> {
-        let place = self.node.placement.place(self.subject.bucket.replicas, &self.subject.key);
+        let place = self.node.placement.place(&self.subject.bucket, &self.subject.key);
         let hint = Hint {
             bucket: self.subject.bucket.id,
             key: self.subject.key.clone(),

@@ -49,7 +49,7 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
 }
 
 fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<ReadPlan, Failure> {
-    let place = node.placement.place(subject.bucket.replicas, &subject.key);
+    let place = node.placement.place(&subject.bucket, &subject.key);
     let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     let coordination = &node.config.coordination;

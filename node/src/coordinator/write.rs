@@ -54,7 +54,7 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
     };
     let _admitted = node.admit().map_err(mark)?;
     let checked = check(node, &request, begun).map_err(mark)?;
-    let place = node.placement.place(checked.subject.bucket.replicas, &checked.subject.key);
+    let place = node.placement.place(&checked.subject.bucket, &checked.subject.key);
     let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| mark(Failure::refused(Reason::InvalidLevel(invalid))))?;
     let down = node.peers.down(&place.homes);

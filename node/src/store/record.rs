@@ -1,16 +1,26 @@
 //! The bytes of a record.
 //!
 //! ```text
-//! | format, 1 byte | KeyRecord in postcard |
+//! | 1 | own dots, eventual view                             |   a key without a chain
+//! | 2 | own dots, chain, eventual view or that it is missing |   any other
 //! ```
+//!
+//! The fields are in postcard. Format 2 leaves the eventual view out when it is what the accepted state holds: of a key that is at rest
+//! every value is stored once.
 //!
 //! **Promise.** The same record always gives the same bytes, so two records are equal exactly if their bytes are. Bytes that
 //! were written once can be read for ever: a new layout gets a new format number beside the old one.
 
-use quorate_protocol::KeyRecord;
+use quorate_protocol::chain::ChainRecord;
+use quorate_protocol::record::OwnDots;
+use quorate_protocol::{KeyRecord, Siblings};
+use serde::{Deserialize, Serialize};
 
-/// The only format so far.
-const FORMAT: u8 = 1;
+/// Of records without a chain.
+const EVENTUAL: u8 = 1;
+
+/// Of records with a chain.
+const CHAINED: u8 = 2;
 
 /// Room for a small value with its version, so that encoding it allocates once.
 const TYPICAL_BYTES: usize = 320;
@@ -22,7 +32,7 @@ pub enum RecordError {
     #[error("the record is empty")]
     Empty,
     /// A later version of the software wrote it, or the first byte is damaged.
-    #[error("the record has format {found}, this version reads format {FORMAT}")]
+    #[error("the record has format {found}, this version reads formats {EVENTUAL} and {CHAINED}")]
     UnknownFormat {
         /// The first byte.
         found: u8,
@@ -42,22 +52,72 @@ pub enum RecordError {
     },
 }
 
+/// What format 1 holds.
+#[derive(Serialize)]
+struct Eventual<'a> {
+    own: &'a Option<OwnDots>,
+    eventual: &'a Siblings,
+}
+
+#[derive(Deserialize)]
+struct StoredEventual {
+    own: Option<OwnDots>,
+    eventual: Siblings,
+}
+
+/// What format 2 holds. The eventual view is missing exactly if it is what the accepted state holds.
+#[derive(Serialize)]
+struct Chained<'a> {
+    own: &'a Option<OwnDots>,
+    chain: &'a ChainRecord,
+    eventual: Option<&'a Siblings>,
+}
+
+#[derive(Deserialize)]
+struct StoredChained {
+    own: Option<OwnDots>,
+    chain: ChainRecord,
+    eventual: Option<Siblings>,
+}
+
 /// The record's bytes.
 pub(super) fn encode(record: &KeyRecord) -> Vec<u8> {
+    let KeyRecord { own, eventual, chain } = record;
     let mut bytes = Vec::with_capacity(TYPICAL_BYTES);
-    bytes.push(FORMAT);
-    postcard::to_extend(record, bytes).expect("a record holds no sequence of unknown length")
+    let encoded = if *chain == ChainRecord::default() {
+        bytes.push(EVENTUAL);
+        postcard::to_extend(&Eventual { own, eventual }, bytes)
+    } else {
+        bytes.push(CHAINED);
+        let is_same = chain.accepted.as_ref().is_some_and(|accepted| accepted.state.siblings == *eventual);
+        postcard::to_extend(&Chained { own, chain, eventual: (!is_same).then_some(eventual) }, bytes)
+    };
+    encoded.expect("a record holds no sequence of unknown length")
 }
 
 /// The record that [`encode`] made `bytes` from.
 pub(super) fn decode(bytes: &[u8]) -> Result<KeyRecord, RecordError> {
     let (format, body) = bytes.split_first().ok_or(RecordError::Empty)?;
-    if *format != FORMAT {
-        return Err(RecordError::UnknownFormat { found: *format });
+    match *format {
+        EVENTUAL => {
+            let StoredEventual { own, eventual } = whole(body)?;
+            Ok(KeyRecord { own, eventual, chain: ChainRecord::default() })
+        }
+        CHAINED => {
+            let StoredChained { own, chain, eventual } = whole(body)?;
+            let accepted = || chain.accepted.as_ref().map(|accepted| accepted.state.siblings.clone());
+            let missing = RecordError::Malformed { source: postcard::Error::SerdeDeCustom };
+            let eventual = eventual.or_else(accepted).ok_or(missing)?;
+            Ok(KeyRecord { own, eventual, chain })
+        }
+        found => Err(RecordError::UnknownFormat { found }),
     }
-    let (record, rest) = postcard::take_from_bytes(body).map_err(|source| RecordError::Malformed { source })?;
+}
+
+fn whole<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, RecordError> {
+    let (fields, rest) = postcard::take_from_bytes(body).map_err(|source| RecordError::Malformed { source })?;
     match rest.len() {
-        0 => Ok(record),
+        0 => Ok(fields),
         count => Err(RecordError::Trailing { count }),
     }
 }
@@ -79,7 +139,7 @@ mod tests {
         let tombstone = Version { body: Body::Tombstone, hlc: Hlc(78), op: None };
         let mut eventual = Siblings::delta(Context::empty().with(dot(1, 1)), dot(1, 2), value);
         eventual.merge(&Siblings::delta(Context::empty(), dot(2, 5), tombstone));
-        KeyRecord { own: Some(OwnDots { epoch: KeyEpoch(300), n: 2 }), eventual }
+        KeyRecord { own: Some(OwnDots { epoch: KeyEpoch(300), n: 2 }), eventual, chain: ChainRecord::default() }
     }
 
     /// The bytes are on disks. Whoever changes them adds a format and keeps reading this one.

@@ -16,7 +16,7 @@ pub(super) fn backoff_micros(defeats: u32, base_micros: u64, left_micros: u64, s
 }
 
 /// Spreads seeds that are close together (SplitMix64's finalizer, Steele, Lea and Flood 2014).
-fn mix(seed: u64) -> u64 {
+pub(super) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
