@@ -299,7 +299,8 @@ impl Problem {
             Self::BucketCollision { .. } => "rename one of them before it holds data".to_owned(),
             Self::ImpossibleLevel { error, .. } => level_help(error),
             Self::EventualLevelInLinOnly { .. } => {
-                "leave level out or write linearizable; single reads may still name another level. Or write write_mode = \"mixed\"".to_owned()
+                "leave level out or write linearizable; single reads may still name another level. Or write write_mode = \"mixed\""
+                    .to_owned()
             }
         }
     }

@@ -125,10 +125,12 @@ fn whole<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, RecordError> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
+    use quorate_protocol::chain::state::Authorship;
+    use quorate_protocol::chain::{Accepted, Ballot, ChainState, Change, Expect};
     use quorate_protocol::hlc::Hlc;
-    use quorate_protocol::record::OwnDots;
-    use quorate_protocol::{Actor, Body, ClientId, Context, Dot, KeyEpoch, OpId, Siblings, Version};
-    use quorate_ring::NodeId;
+    use quorate_protocol::{Actor, Body, BootId, ClientId, Context, Dot, KeyEpoch, OpId, Options, Version};
+    use quorate_ring::{NodeId, RingEpoch};
 
     use super::*;
 
@@ -160,6 +162,136 @@ mod tests {
         "0001ac0202000a6b696e676669736865724d0184868808020980d095ffbc31",
         "0002ac0205014e00"
     );
+
+    fn ballot(counter: u64) -> Ballot {
+        Ballot { epoch: RingEpoch(1), counter, node: NodeId(2), boot: BootId(3) }
+    }
+
+    /// Changes a state as a proposer would, at ballot `counter`.
+    fn changed(state: &ChainState, counter: u64, change: &Change) -> Accepted {
+        let op = OpId { client: ClientId(0x0102), lane: 1, seq: counter, issued_ms: 1_000 + counter };
+        let author = Authorship { ballot: ballot(counter), hlc: Hlc::at_ms(counter), op: Some(op) };
+        let (next, _) = state.begun(author.ballot).apply(change, author);
+        let recorded = quorate_protocol::chain::once::Recorded::Applied { token: next.token(), result: Some(Bytes::from_static(b"7")) };
+        Accepted { ballot: author.ballot, state: next.record(&op, recorded, author).expect("room for one lane") }
+    }
+
+    fn put(value: &'static [u8]) -> Change {
+        Change::Put(Bytes::from_static(value))
+    }
+
+    /// Promised above what was accepted, which is chosen: the value is there once.
+    fn at_rest() -> KeyRecord {
+        let mut record = KeyRecord { own: Some(OwnDots { epoch: KeyEpoch(300), n: 2 }), ..KeyRecord::default() };
+        let proposal = changed(&ChainState::default(), 5, &put(b"kingfisher"));
+        record.chain.learn(&proposal, &mut record.eventual).expect("one state");
+        record.chain.prepare(ballot(8)).expect("higher");
+        record
+    }
+
+    /// The bytes are on disks, as those of format 1 are.
+    #[test]
+    fn the_bytes_of_format_2_are_frozen() {
+        let hex: String = encode(&at_rest()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN_CHAINED);
+        assert_eq!(decode(&encode(&at_rest())), Ok(at_rest()));
+    }
+
+    /// Format; own dots; promised; accepted: ballot, state (incarnation, sequence number, siblings, once table); decided; the eventual
+    /// view is what was accepted.
+    const GOLDEN_CHAINED: &str = concat!(
+        "02",
+        "01ac0202",
+        "01080203",
+        "0101050203",
+        "0105020301",
+        "0101010502030100",
+        "01010105020301000a6b696e676669736865728080140182020105ed07",
+        "0182020105ed070001050203010101370500",
+        "01050203",
+        "00"
+    );
+
+    #[test]
+    fn a_chained_value_at_rest_is_stored_once() {
+        let bytes = encode(&at_rest());
+        let count = bytes.windows(10).filter(|window| *window == b"kingfisher").count();
+        assert_eq!(count, 1);
+        let mut undecided = at_rest();
+        let state = undecided.chain.accepted.as_ref().expect("accepted").state.clone();
+        let proposal = changed(&state, 9, &put(b"heron"));
+        undecided.chain.accept(&proposal, None, Options::default()).expect("one state").expect("high enough");
+        assert_eq!(decode(&encode(&undecided)), Ok(undecided), "two states then, both kept");
+    }
+
+    #[test]
+    fn an_eventual_view_that_is_missing_without_an_accepted_state_is_damage() {
+        let mut record = KeyRecord::default();
+        record.chain.prepare(ballot(8)).expect("higher");
+        let mut bytes = encode(&record);
+        assert_eq!(decode(&bytes), Ok(record));
+        // An empty view is a marker, no dots, no exceptions and no versions.
+        bytes.truncate(bytes.len() - 4);
+        bytes.push(0);
+        assert!(matches!(decode(&bytes), Err(RecordError::Malformed { .. })));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Prepare,
+        Accept(u8),
+        Learn,
+        Eventual(u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step =
+            prop_oneof![Just(Step::Prepare), any::<u8>().prop_map(Step::Accept), Just(Step::Learn), any::<u8>().prop_map(Step::Eventual),];
+        proptest::collection::vec(step, 0..12)
+    }
+
+    fn walk(steps: &[Step]) -> Vec<KeyRecord> {
+        let mut record = KeyRecord::default();
+        let mut records = vec![record.clone()];
+        for (counter, step) in (1..).zip(steps) {
+            let state = record.chain.accepted.as_ref().map(|accepted| accepted.state.clone()).unwrap_or_default();
+            match step {
+                Step::Prepare => record.chain.prepare(ballot(counter)).expect("higher"),
+                Step::Accept(byte) => {
+                    let body = if byte % 4 == 0 { Body::Tombstone } else { Body::Value(Bytes::from(vec![*byte; 3])) };
+                    let change = Change::Cas { expect: Expect::Token(state.token()), body };
+                    let proposal = changed(&state.absorb(&record.eventual, ballot(counter)), counter, &change);
+                    record.chain.accept(&proposal, None, Options::default()).expect("one state").expect("high enough");
+                }
+                Step::Learn => {
+                    if let Some(accepted) = record.chain.accepted.clone() {
+                        record.chain.learn(&accepted, &mut record.eventual).expect("one state");
+                    }
+                }
+                Step::Eventual(byte) => {
+                    let dot = Dot { actor: Actor::Node { node: NodeId(u64::from(byte % 3)), epoch: KeyEpoch(1) }, n: counter };
+                    let version = Version { body: Body::Value(Bytes::from(vec![*byte])), hlc: Hlc(counter), op: None };
+                    record.eventual.merge(&Siblings::delta(Context::empty(), dot, version));
+                }
+            }
+            records.push(record.clone());
+        }
+        records
+    }
+
+    proptest! {
+        /// Whatever the chain of a key goes through.
+        #[test]
+        fn every_record_is_read_back_as_it_was_and_its_bytes_name_it(steps in steps()) {
+            let records = walk(&steps);
+            for record in &records {
+                prop_assert_eq!(decode(&encode(record)), Ok(record.clone()));
+                for other in &records {
+                    prop_assert_eq!(encode(record) == encode(other), record == other);
+                }
+            }
+        }
+    }
 
     #[test]
     fn whatever_is_cut_off_or_added_is_a_typed_error() {

@@ -482,7 +482,8 @@ impl Proposer {
             versions: small(self.versions),
             micros: now.since(waiting.since),
             hint_only: false,
-            rounds: waiting.rounds,
+            // One that joined a round under way has taken part in it.
+            rounds: waiting.rounds.max(1),
         }
     }
 
