@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test check fix bench doc help prepare prepare-lints
+.PHONY: build demo test model check fix bench doc help prepare prepare-lints
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -36,6 +36,9 @@ demo: prepare ## run a real cluster with a prompt; ARGS='--nodes 5' and the like
 
 test: prepare ## run all tests
 	cargo test --workspace --release $(LOCKED) --no-fail-fast </dev/null
+
+model: ## explore every configuration of the linearizable mode, the large ones too; takes many minutes
+	cargo test --release $(LOCKED) --package quorate-protocol --test model -- --include-ignored </dev/null
 
 check: prepare-lints ## check format and lints
 	cargo fmt --all --check </dev/null

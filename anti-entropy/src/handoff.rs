@@ -79,7 +79,7 @@ impl HandoffInput {
         match reply {
             Some(ReplicaReply::Stored) => Self::Delivered(seq),
             Some(ReplicaReply::Refused(refusal)) if !only_copy && is_for_good(refusal) => Self::Delivered(seq),
-            Some(ReplicaReply::Refused(_) | ReplicaReply::State { .. }) | None => Self::NotTaken(seq),
+            Some(ReplicaReply::Refused(_) | ReplicaReply::State { .. } | ReplicaReply::Chain(_)) | None => Self::NotTaken(seq),
         }
     }
 }
@@ -87,14 +87,15 @@ impl HandoffInput {
 /// True when asking again will be refused again.
 fn is_for_good(refusal: &Refusal) -> bool {
     match refusal {
-        Refusal::Stranger | Refusal::Malformed | Refusal::TooLarge => true,
+        Refusal::Stranger | Refusal::Malformed | Refusal::TooLarge | Refusal::LinOnly => true,
         Refusal::OtherEpoch { .. }
         | Refusal::Overloaded
         | Refusal::Expired
         | Refusal::DiskFull
         | Refusal::StoreFailed
         | Refusal::Quarantined
-        | Refusal::NotVouched => false,
+        | Refusal::NotVouched
+        | Refusal::BallotUsedTwice => false,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::demo::Demo;
 use crate::exit::Exit;
 use crate::globals::Globals;
 use crate::json;
-use crate::kv::{Del, Get, Put, Siblings};
+use crate::kv::{CasCommand, Del, Get, IncrCommand, OutcomeCommand, Put, Siblings};
 use crate::ring::RingCommand;
 use crate::server::Server;
 use crate::sim::Sim;
@@ -43,7 +43,10 @@ pub enum Command {
     Get(Get),
     Put(Put),
     Del(Del),
+    Cas(CasCommand),
+    Incr(IncrCommand),
     Siblings(Siblings),
+    Outcome(OutcomeCommand),
     Load(Load),
     Dump(Dump),
     Status(StatusCommand),
@@ -91,8 +94,16 @@ mod tests {
     fn wrong_levels_and_contexts_are_refused_before_anything_is_sent() {
         let error = refusal("quorate get k --level two");
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::ValueValidation, 2));
-        assert!(error.to_string().contains("\"two\" is not a level; write any, one, quorum, all or rXwY such as r2w1"), "{error}");
-        assert!(refusal("quorate get k --level linearizable").to_string().contains("linearizable is not available yet"));
+        assert!(
+            error.to_string().contains("\"two\" is not a level; write any, one, quorum, all, linearizable or rXwY such as r2w1"),
+            "{error}"
+        );
+        assert_eq!(refusal("quorate cas k --expect nothing --set v").exit_code(), 2);
+        assert_eq!(refusal("quorate cas k --expect absent").kind(), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refusal("quorate cas k --expect absent --set v --delete").kind(), ErrorKind::ArgumentConflict);
+        assert_eq!(refusal("quorate cas k --expect absent --set v --level one").kind(), ErrorKind::UnknownArgument);
+        assert_eq!(refusal("quorate incr k x").exit_code(), 2);
+        assert_eq!(refusal("quorate outcome 1.2.3 --key k").exit_code(), 2);
         assert_eq!(refusal("quorate put k v --context ?").exit_code(), 2);
         assert_eq!(refusal("quorate put k v --op-id 1.2.3").exit_code(), 2);
         assert_eq!(refusal("quorate get k --bucket Carts").exit_code(), 2);

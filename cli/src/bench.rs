@@ -2,7 +2,7 @@
 //!
 //! - *Without `--suite`*: a running cluster is measured, at one level after the other. The keys `bench:000000` and so on of the bucket
 //!   `default` are written first, and stay unless `--clean-up` says otherwise.
-//! - *With `--suite`*: a cluster of its own is started and three operations are measured. With `--rival` another store is measured
+//! - *With `--suite`*: a cluster of its own is started and eight operations are measured. With `--rival` another store is measured
 //!   between two rounds of ours, and the ratios are printed.
 //! - *Upon an answer that breaks the level's promise*: examples on stderr, and exit 9.
 //! - *Upon Ctrl-C or SIGTERM*: no process stays, nor a temporary directory.
@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Args;
 use quorate_client::Client;
 use quorate_lab::bench::{
-    BenchLevel, ClientTarget, History, HistoryError, Ledger, LoadError, Pace, Plan, Report, Row, Verdict, load, run as measure,
+    BenchLevel, ClientTarget, History, HistoryError, Ledger, LoadError, Pace, Plan, Report, Row, Sharing, Verdict, load, run as measure,
 };
 use quorate_lab::cluster::ClusterError;
 use quorate_lab::rival::RivalError;
@@ -32,12 +32,12 @@ use quorate_protocol::{Access, InvalidLevel, Level};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::{Globals, Output};
-use crate::level;
 use crate::output::{self, Columns};
 
 /// Workers of a closed loop, and those of an open one, where they only bound what may be under way.
 const CLIENTS_CLOSED: u16 = 64;
 const CLIENTS_OPEN: u16 = 512;
+const DEFAULT_BUCKET: &str = "default";
 /// Operations are verified but not counted for this long at the start.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -50,19 +50,12 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// deletes them at the end.
 #[derive(Clone, Debug, Args)]
 pub struct Bench {
-    /// Reads and writes in percent, such as 95r5w, 100r or 100w.
+    /// Reads, writes and compare-and-sets in percent, such as 95r5w, 40r40w20c, 100r or 100w; compare-and-sets are at linearizable only.
     #[arg(long, default_value = "50r50w", conflicts_with = "suite")]
     mix: Mix,
 
     /// The levels to measure, one after the other; `+session` behind a level gives each worker a session.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "quorum",
-        value_name = "LEVEL,..",
-        value_parser = level::parse::<BenchLevel>,
-        conflicts_with = "suite"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "quorum", value_name = "LEVEL,..", conflicts_with = "suite")]
     level: Vec<BenchLevel>,
 
     /// Operations a second, of all clients together: an open loop.
@@ -105,7 +98,8 @@ pub struct Bench {
     #[arg(long, conflicts_with = "suite")]
     clean_up: bool,
 
-    /// Start a cluster of three nodes and measure put@quorum, get@one and get@quorum.
+    /// Start a cluster of three nodes and measure put@quorum, get@one, get@quorum, and at linearizable put, get and cas: put also in a
+    /// bucket that takes linearizable writes only, cas also with all clients on one key.
     #[arg(long)]
     suite: bool,
 
@@ -131,6 +125,8 @@ enum BenchError {
     NoBucket,
     #[error(transparent)]
     Level(#[from] InvalidLevel),
+    #[error("the mix has compare-and-sets, which are at linearizable only, not at {level}")]
+    CasLevel { level: BenchLevel },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
@@ -148,7 +144,7 @@ enum BenchError {
 impl From<BenchError> for CliError {
     fn from(error: BenchError) -> Self {
         let exit = match error {
-            BenchError::Level(_) => Exit::Usage,
+            BenchError::Level(_) | BenchError::CasLevel { .. } => Exit::Usage,
             BenchError::Violations { .. } => Exit::CheckFailed,
             BenchError::Load(_) => Exit::Unavailable,
             _ => Exit::Failure,
@@ -185,14 +181,14 @@ impl Bed {
             clients.push(globals.timeout.into_iter().fold(builder, quorate_client::ClientBuilder::deadline).connect().await?);
         }
         let topology = clients[0].topology();
-        let bucket = topology.buckets.iter().find(|bucket| bucket.name == "default").ok_or(BenchError::NoBucket)?;
+        let bucket = topology.buckets.iter().find(|bucket| bucket.name == DEFAULT_BUCKET).ok_or(BenchError::NoBucket)?;
         Ok(Self { replicas: bucket.replicas, clients, workers })
     }
 
     /// One target per worker; the workers take the connections in turn.
-    fn targets(&self, level: BenchLevel, wants_evidence: bool) -> Vec<ClientTarget> {
+    fn targets(&self, bucket: &str, level: BenchLevel, wants_evidence: bool) -> Vec<ClientTarget> {
         let clients = self.clients.iter().cycle().take(usize::from(self.workers));
-        clients.map(|client| ClientTarget::new(client, level, wants_evidence)).collect()
+        clients.map(|client| ClientTarget::new(client.bucket(bucket), level, wants_evidence)).collect()
     }
 
     /// A ledger for a run of its own, in which as many workers load as measure.
@@ -201,14 +197,28 @@ impl Bed {
     }
 
     async fn load(&self, plan: &Plan, ledger: &Arc<Ledger>, history: Option<&Arc<History>>) -> Result<(), BenchError> {
+        self.load_in(DEFAULT_BUCKET, plan, ledger, history).await
+    }
+
+    async fn load_in(&self, bucket: &str, plan: &Plan, ledger: &Arc<Ledger>, history: Option<&Arc<History>>) -> Result<(), BenchError> {
         let level = plan.level.for_loading(self.replicas).into();
         let plan = Plan { level, ..plan.clone() };
         output::note(format_args!("loading {} keys at {level}", plan.workload.keys));
-        Ok(load(&plan, self.replicas, self.targets(level, history.is_some()), ledger, history.map(AsRef::as_ref)).await?)
+        Ok(load(&plan, self.replicas, self.targets(bucket, level, history.is_some()), ledger, history.map(AsRef::as_ref)).await?)
     }
 
     async fn measure(&self, plan: &Plan, ledger: &Arc<Ledger>, history: Option<&Arc<History>>) -> Result<Report, BenchError> {
-        let targets = self.targets(plan.level, history.is_some());
+        self.measure_in(DEFAULT_BUCKET, plan, ledger, history).await
+    }
+
+    async fn measure_in(
+        &self,
+        bucket: &str,
+        plan: &Plan,
+        ledger: &Arc<Ledger>,
+        history: Option<&Arc<History>>,
+    ) -> Result<Report, BenchError> {
+        let targets = self.targets(bucket, plan.level, history.is_some());
         let report = measure(plan, self.replicas, targets, ledger, history).await;
         match report.operations.iter().find(|(_, tally)| tally.ok == 0) {
             Some((operation, _)) => Err(BenchError::NothingAnswered { operation: *operation, level: plan.level }),
@@ -229,7 +239,8 @@ async fn levels(command: &Bench, globals: &Globals) -> Result<Exit, CliError> {
         history.header(seed, &command.level, &bed.clients[0].topology().cluster);
     }
     let mut verdict = Verdict::default();
-    let mut table = Columns::new(&["level", "op", "#ops/s", "#p50", "#p99", "#p99.9", "#ok", "#not applied", "#unknown"]);
+    let headings = ["level", "op", "#ops/s", "#p50", "#p99", "#p99.9", "#ok", "#not applied", "#unknown", "#conflicts"];
+    let mut table = Columns::new(&headings[..headings.len() - usize::from(!command.mix.has(Operation::Cas))]);
     for level in &command.level {
         let plan = command.plan(seed, *level);
         let ledger = bed.ledger(command.keys);
@@ -256,18 +267,23 @@ async fn levels(command: &Bench, globals: &Globals) -> Result<Exit, CliError> {
 impl Bench {
     /// Refuses levels that one of the mix's operations does not have; which counts are possible depends on the bucket.
     fn check_levels(&self) -> Result<(), BenchError> {
-        let reads = self.mix.operations().contains(&Operation::Get);
-        match self.level.iter().find(|level| reads && level.level == Level::Any) {
-            Some(level) => Err(level.level.needed(Access::Read, 1).expect_err("no read is at any").into()),
-            None => Ok(()),
+        let (reads, compares) = (self.mix.has(Operation::Get), self.mix.has(Operation::Cas));
+        for level in &self.level {
+            if reads && level.level == Level::Any {
+                return Err(level.level.needed(Access::Read, 1).expect_err("no read is at any").into());
+            }
+            if compares && level.level != Level::Linearizable {
+                return Err(BenchError::CasLevel { level: *level });
+            }
         }
+        Ok(())
     }
 
     fn plan(&self, seed: u64, level: BenchLevel) -> Plan {
         let Self { keys, value_bytes, .. } = *self;
         let workload = Workload { seed, keys, distribution: self.dist, mix: self.mix, value_bytes };
         let pace = self.rate.map_or(Pace::Closed, |rate| Pace::Open { rate });
-        Plan { workload, level, pace, warm_up: WARM_UP, duration: Duration::from_secs(self.seconds) }
+        Plan { workload, level, sharing: Sharing::Shared, pace, warm_up: WARM_UP, duration: Duration::from_secs(self.seconds) }
     }
 }
 
@@ -279,7 +295,7 @@ fn show(report: &Report, table: &mut Columns, output: Output) -> Result<(), CliE
             continue;
         }
         let micros = |micros: u64| quorate_protocol::outcome::Micros(micros).to_string();
-        table.row([
+        let mut cells = vec![
             report.level.to_string(),
             row.op.clone(),
             format!("{:.0}", row.ops_per_s),
@@ -289,7 +305,11 @@ fn show(report: &Report, table: &mut Columns, output: Output) -> Result<(), CliE
             tally.ok.to_string(),
             tally.not_applied.to_string(),
             tally.unknown.to_string(),
-        ]);
+        ];
+        if report.operations.iter().any(|(operation, _)| *operation == Operation::Cas) {
+            cells.push(tally.conflicts.to_string());
+        }
+        table.row(cells);
     }
     Ok(())
 }
@@ -376,5 +396,7 @@ mod tests {
         let refused = |line: &str| parse(line).expect("options").check_levels();
         assert!(matches!(refused("--level any"), Err(BenchError::Level(InvalidLevel::WriteOnly))));
         assert!(refused("--level any --mix 100w").is_ok());
+        assert!(matches!(refused("--level linearizable,quorum --mix 40r40w20c"), Err(BenchError::CasLevel { .. })));
+        assert!(refused("--level linearizable,linearizable+session --mix 40r40w20c").is_ok());
     }
 }

@@ -132,6 +132,8 @@ struct OperationFields {
     retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     operation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
     /// What resolves the siblings of a key that has too many.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<String>,
@@ -143,6 +145,7 @@ impl OperationFields {
         Self {
             retryable: error.is_retryable(),
             operation_id: error.op().map(|op| op.to_string()),
+            advice: error.advice(),
             context: resolving_context(error).map(|context| context.to_string()),
             replicas: error.replicas().iter().map(ReplicaFields::from).collect(),
         }
@@ -154,7 +157,8 @@ impl OperationFields {
 pub fn exit_of(error: &quorate_client::Error) -> Exit {
     match (error.outcome(), error.reason()) {
         (Outcome::Unknown, _) => Exit::Unknown,
-        (Outcome::NotApplied, Some(Reason::TooManySiblings { .. })) => Exit::Failure,
+        (Outcome::NotApplied, Some(Reason::TooManySiblings { .. } | Reason::Inapplicable { .. } | Reason::Fenced)) => Exit::Failure,
+        (Outcome::NotApplied, Some(Reason::Superseded | Reason::OpIdTooOld | Reason::OpIdTooNew)) => Exit::Failure,
         (Outcome::NotApplied, _) if error.is_retryable() => Exit::Unavailable,
         (Outcome::NotApplied, Some(_)) => Exit::Usage,
         (Outcome::NotApplied, None) if matches!(error, quorate_client::Error::UnknownNode { .. }) => Exit::Usage,
@@ -181,6 +185,12 @@ fn note_operation(error: &quorate_client::Error, arguments: &[OsString]) {
     if let (Outcome::Unknown, Some(op)) = (error.outcome(), error.op()) {
         output::note("  to retry this operation under its id, so that it is not done twice:");
         output::note(format_args!("  {}", retry::command(arguments, op)));
+        if let Some(command) = retry::settling(arguments, error.operation(), op) {
+            output::note("  or, to know whether it was done, and make sure that it is not done from now on if it was not:");
+            output::note(format_args!("  {command}"));
+        }
+    } else if let Some(advice) = error.advice() {
+        output::note(format_args!("  {advice}"));
     }
     if let Some(context) = resolving_context(error) {
         output::note(format_args!("  a put with --context {context} replaces all of them"));

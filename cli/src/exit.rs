@@ -48,11 +48,12 @@ impl Exit {
     ];
 
     /// The codes that some command ends with today, as help and manual list them. The others keep their numbers until theirs is there.
-    pub const IN_USE: [Self; 9] = [
+    pub const IN_USE: [Self; 10] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
         Self::NotFound,
+        Self::CasConflict,
         Self::Siblings,
         Self::Unavailable,
         Self::Unknown,
@@ -74,7 +75,7 @@ impl Exit {
             Self::Failure => "failure, or stopped by a signal before the end",
             Self::Usage => "usage: wrong command line, key, level, context or file; nothing was sent",
             Self::NotFound => "key not found",
-            Self::CasConflict => "cas conflict",
+            Self::CasConflict => "cas conflict: something else was there than expected; nothing was changed",
             Self::Siblings => "several siblings (with --fail-on-siblings, or --output raw)",
             Self::Unavailable => "unavailable, and not applied",
             Self::Unknown => "outcome unknown",

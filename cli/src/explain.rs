@@ -44,6 +44,9 @@ pub fn answered(request: &Request<'_>, receipt: &Receipt) -> String {
     line(&mut story, format_args!("{} at ring epoch {epoch}; {coordinator} coordinated", Place { request, homes: homes.collect() }));
     tell_replicas(&mut story, request.access, &receipt.replicas);
     line(&mut story, format_args!("{}{}", Reached { needed: *needed, receipt }, Versions { access: request.access, versions: *versions }));
+    if *level == Level::Linearizable {
+        line(&mut story, format_args!("{}", Consensus { access: request.access, receipt }));
+    }
     promise(&mut story, *level, &receipt.replicas);
     story
 }
@@ -152,6 +155,25 @@ impl fmt::Display for Reached<'_> {
     }
 }
 
+/// How a linearizable request was decided.
+struct Consensus<'a> {
+    access: Access,
+    receipt: &'a Receipt,
+}
+
+impl fmt::Display for Consensus<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let repaired = self.receipt.replicas.iter().any(|report| report.repaired);
+        match (self.access, self.receipt.rounds) {
+            (Access::Read, 0) if repaired => f.write_str("2 round trips: the newest state was brought to a majority before the answer"),
+            (Access::Read, 0) => f.write_str("1 round trip: what was read is known to be decided"),
+            (Access::Write, 0) => f.write_str("nothing had to be agreed on"),
+            (_, 1) => f.write_str("agreed on in 1 round of consensus"),
+            (_, rounds) => write!(f, "agreed on in round {rounds} of consensus; others came between the earlier ones"),
+        }
+    }
+}
+
 struct Versions {
     access: Access,
     versions: u8,
@@ -183,7 +205,17 @@ mod tests {
     }
 
     fn receipt(level: Level, replicas: Vec<ReplicaReport>) -> Receipt {
-        Receipt { level, coordinator: NodeId(2), epoch: RingEpoch(1), needed: 2, replicas, versions: 1, micros: 1_200, hint_only: false }
+        Receipt {
+            level,
+            coordinator: NodeId(2),
+            epoch: RingEpoch(1),
+            needed: 2,
+            replicas,
+            versions: 1,
+            micros: 1_200,
+            hint_only: false,
+            rounds: 0,
+        }
     }
 
     #[test]
@@ -232,6 +264,23 @@ mod tests {
           after  1.5ms  n1 has no disk space left
           after  500ms  n3 timed out
         "#);
+    }
+
+    #[test]
+    fn a_linearizable_request_tells_how_it_was_decided() {
+        let last = |access, receipt: &Receipt| {
+            let story = answered(&request("get", access), receipt);
+            story.lines().rev().nth(1).map(|line| line.trim().to_owned()).unwrap_or_default()
+        };
+        let answered = vec![report(2, ReplicaStatus::Answered, 900), report(1, ReplicaStatus::Answered, 1_000)];
+        let plain = receipt(Level::Linearizable, answered.clone());
+        assert_eq!(last(Access::Read, &plain), "1 round trip: what was read is known to be decided");
+        let mended = answered.into_iter().map(|report| ReplicaReport { repaired: report.node == NodeId(1), ..report }).collect();
+        let text = last(Access::Read, &receipt(Level::Linearizable, mended));
+        assert_eq!(text, "2 round trips: the newest state was brought to a majority before the answer");
+        assert_eq!(last(Access::Write, &Receipt { rounds: 1, ..plain.clone() }), "agreed on in 1 round of consensus");
+        let text = last(Access::Write, &Receipt { rounds: 3, ..plain });
+        assert_eq!(text, "agreed on in round 3 of consensus; others came between the earlier ones");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 #![doc = include_str!("json-fields.txt")]
 //! ```
 
-use quorate_client::{Read, Written};
+use quorate_client::{Cas, Changed, Current, Fate, Read, Written};
 use quorate_protocol::Outcome;
 use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
 use quorate_ring::NodeId;
@@ -29,6 +29,8 @@ pub struct ReadFields {
     value: Option<ValueFields>,
     siblings: Vec<SiblingFields>,
     context: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     receipt: ReceiptFields,
 }
 
@@ -41,7 +43,61 @@ pub struct WriteFields {
     key: KeyFields,
     operation_id: String,
     context: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     receipt: ReceiptFields,
+}
+
+/// What became of a compare-and-set.
+#[derive(Debug, Serialize)]
+pub struct CasFields {
+    outcome: &'static str,
+    conflict: bool,
+    bucket: String,
+    #[serde(flatten)]
+    key: KeyFields,
+    /// What was there instead; absent if that is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<bool>,
+    #[serde(flatten)]
+    value: Option<ValueFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<Vec<ValueFields>>,
+    operation_id: String,
+    context: String,
+    token: String,
+    receipt: ReceiptFields,
+}
+
+/// What an increment made of the number.
+#[derive(Debug, Serialize)]
+pub struct IncrFields {
+    outcome: &'static str,
+    bucket: String,
+    #[serde(flatten)]
+    key: KeyFields,
+    result: i64,
+    operation_id: String,
+    context: String,
+    token: String,
+    receipt: ReceiptFields,
+}
+
+/// What became of an operation that was asked about.
+#[derive(Debug, Serialize)]
+pub struct FateFields {
+    outcome: &'static str,
+    bucket: String,
+    #[serde(flatten)]
+    key: KeyFields,
+    operation_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// What its function returned.
+    #[serde(flatten)]
+    result: Option<ValueFields>,
 }
 
 /// One of a key's current values.
@@ -83,6 +139,7 @@ pub struct ReceiptFields {
     versions: u8,
     micros: u64,
     hint_only: bool,
+    rounds: u16,
     replicas: Vec<ReplicaFields>,
 }
 
@@ -115,6 +172,7 @@ impl ReadFields {
             value: single,
             siblings: read.siblings().iter().map(SiblingFields::from).collect(),
             context: read.context().to_string(),
+            token: read.token().map(|token| token.to_string()),
             receipt: read.receipt().into(),
         }
     }
@@ -130,8 +188,73 @@ impl WriteFields {
             key: KeyFields::new(key),
             operation_id: written.op().to_string(),
             context: written.context().to_string(),
+            token: written.token().map(|token| token.to_string()),
             receipt: written.receipt().into(),
         }
+    }
+}
+
+impl CasFields {
+    /// The fields of one that was applied.
+    #[must_use]
+    pub fn applied(bucket: &str, key: &[u8], changed: &Changed<Cas>) -> Self {
+        Self {
+            outcome: "ok",
+            conflict: false,
+            bucket: bucket.to_owned(),
+            key: KeyFields::new(key),
+            found: None,
+            value: None,
+            values: None,
+            operation_id: changed.op().to_string(),
+            context: changed.context().to_string(),
+            token: changed.token().to_string(),
+            receipt: changed.receipt().into(),
+        }
+    }
+
+    /// The fields of one that found something else.
+    #[must_use]
+    pub fn conflict(bucket: &str, key: &[u8], changed: &Changed<Cas>, current: &Current) -> Self {
+        Self {
+            outcome: "not_applied",
+            conflict: true,
+            found: current.values.as_ref().map(|values| !values.is_empty()),
+            value: current.single().map(|value| ValueFields::new(value)),
+            values: current.values.as_ref().map(|values| values.iter().map(|value| ValueFields::new(value)).collect()),
+            ..Self::applied(bucket, key, changed)
+        }
+    }
+}
+
+impl IncrFields {
+    /// The fields of an increment.
+    #[must_use]
+    pub fn new(bucket: &str, key: &[u8], changed: &Changed<i64>) -> Self {
+        Self {
+            outcome: "ok",
+            bucket: bucket.to_owned(),
+            key: KeyFields::new(key),
+            result: changed.value,
+            operation_id: changed.op().to_string(),
+            context: changed.context().to_string(),
+            token: changed.token().to_string(),
+            receipt: changed.receipt().into(),
+        }
+    }
+}
+
+impl FateFields {
+    /// The fields of an answer about an operation on a key.
+    #[must_use]
+    pub fn new(bucket: &str, key: &[u8], op: OpId, fate: &Fate) -> Self {
+        let (outcome, why, token, result) = match fate {
+            Fate::Applied { token, result } => ("ok", None, token.map(|token| token.to_string()), result.as_ref()),
+            Fate::NotApplied(why) => ("not_applied", Some(why.to_string()), None, None),
+            Fate::Unknown(why) => ("unknown", Some(why.to_string()), None, None),
+        };
+        let result = result.map(|result| ValueFields::new(result));
+        Self { outcome, bucket: bucket.to_owned(), key: KeyFields::new(key), operation_id: op.to_string(), why, token, result }
     }
 }
 
@@ -175,6 +298,7 @@ impl From<&Receipt> for ReceiptFields {
             versions: receipt.versions,
             micros: receipt.micros,
             hint_only: receipt.hint_only,
+            rounds: receipt.rounds,
             replicas: receipt.replicas.iter().map(ReplicaFields::from).collect(),
         }
     }
@@ -247,9 +371,10 @@ mod tests {
             versions: 1,
             micros: 350,
             hint_only: false,
+            rounds: 0,
         };
         let documented = concat!(
-            r#"{"level":"one","coordinator":"n2","epoch":1,"needed":1,"answered":1,"versions":1,"micros":350,"hint_only":false,"#,
+            r#"{"level":"one","coordinator":"n2","epoch":1,"needed":1,"answered":1,"versions":1,"micros":350,"hint_only":false,"rounds":0,"#,
             r#""replicas":[{"node":"n2","status":"answered","micros":210,"stale":false,"repaired":false,"hinted":false},"#,
             r#"{"node":"n1","status":"refused","refusal":"has no disk space left","micros":0,"stale":false,"repaired":false,"hinted":false}]}"#
         );

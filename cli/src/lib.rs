@@ -9,7 +9,7 @@
 //! | the arguments; what all commands share | `args.rs`, `globals.rs`, `level.rs` |
 //! | why a command failed and how the process ends | `error.rs`, `exit.rs`, `refusal.rs`, `diagnostics.rs`, `retry.rs` |
 //! | stdout and stderr; bytes as text; JSON; `--explain`; what work costs | `output.rs`, `text.rs`, `json.rs`, `explain.rs`, `processor.rs` |
-//! | `get`, `put`, `del`, `siblings` | `kv/` |
+//! | `get`, `put`, `del`, `siblings`, `cas`, `incr`, `outcome` | `kv/` |
 //! | `load`, `dump` | `bulk/` |
 //! | `server`, `config`, `status`, `ring` | a file each |
 //! | `demo`, `bench` | `demo`, `bench` |
@@ -84,7 +84,10 @@ fn run(command: Command, globals: &Globals) -> Result<Exit, CliError> {
         Command::Get(command) => with_runtime(kv::get(&command, globals)),
         Command::Put(command) => with_runtime(kv::put(command, globals)),
         Command::Del(command) => with_runtime(kv::del(&command, globals)),
+        Command::Cas(command) => with_runtime(kv::cas(command, globals)),
+        Command::Incr(command) => with_runtime(kv::incr(&command, globals)),
         Command::Siblings(command) => with_runtime(kv::siblings(&command, globals)),
+        Command::Outcome(command) => with_runtime(kv::outcome(&command, globals)),
         Command::Load(command) => with_runtime(bulk::load::run(command, globals)),
         Command::Dump(command) => with_runtime(bulk::dump::run(command, globals)),
         Command::Status(command) => with_runtime(status::run(&command, globals)),

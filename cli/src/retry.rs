@@ -1,10 +1,11 @@
-//! The command with which somebody goes on with a write whose outcome is unknown: the same again, under the same operation id.
+//! The commands with which somebody goes on with a write whose outcome is unknown: the same again, under the same operation id, or the
+//! question what became of it.
 //!
 //! Under its id a retried write finds what an earlier sending of it left, instead of leaving a second value beside that.
 
 use std::ffi::OsString;
 
-use quorate_client::OpId;
+use quorate_client::{OpId, Operation, Subject, Verb};
 
 const OPTION: &str = "--op-id";
 
@@ -23,6 +24,27 @@ pub fn command(arguments: &[OsString], op: OpId) -> String {
     let (before, behind) = words.split_at(end_of_options);
     let command = [before, std::slice::from_ref(&option), behind].concat().join(" ");
     if command.chars().count() <= CHARS_MAX { command } else { format!("the same command with {option}") }
+}
+
+/// What to write to a shell to settle an operation, given what was written the first time; nothing if the key cannot be written.
+#[must_use]
+pub fn settling(arguments: &[OsString], operation: &Operation, op: OpId) -> Option<String> {
+    let Subject::Key(key) = &operation.subject else { return None };
+    if operation.verb == Verb::Settle {
+        return None; // it is what was written
+    }
+    let key = std::str::from_utf8(key).ok()?;
+    let program = arguments.first().map_or_else(|| "quorate".to_owned(), |program| quoted(&program.to_string_lossy()));
+    let bucket = operation.bucket.as_ref().map_or_else(String::new, |bucket| format!(" --bucket {bucket}"));
+    let cluster = cluster(arguments).map_or_else(String::new, |cluster| format!(" --cluster {cluster}"));
+    Some(format!("{program} outcome {} --key={}{bucket}{cluster} --settle", op, quoted(key)))
+}
+
+/// The cluster that the arguments name, if they do.
+fn cluster(arguments: &[OsString]) -> Option<String> {
+    let words = || arguments.iter().map(|argument| argument.to_string_lossy());
+    let behind = words().skip_while(|word| word != "--cluster").nth(1).map(|word| quoted(&word));
+    behind.or_else(|| words().find_map(|word| word.strip_prefix("--cluster=").map(quoted)))
 }
 
 /// A word as a shell reads it back.
@@ -50,6 +72,20 @@ mod tests {
         assert_eq!(again(&["quorate", "put", "-", "--", "-k", "v"]), format!("quorate put - --op-id {ID} -- -k v"));
         let retry = ["quorate", "del", "k", "--op-id", ID];
         assert_eq!(again(&retry), retry.join(" "), "a retry that fails is retried as it is");
+    }
+
+    #[test]
+    fn an_operation_is_settled_where_it_was_sent() {
+        let settling = |words: &[&str], verb, bucket: Option<&str>| {
+            let bucket = bucket.map(str::to_owned);
+            let operation = Operation { verb, subject: Subject::Key("it's".into()), bucket, level: None, op: Some(OP) };
+            settling(&words.iter().map(OsString::from).collect::<Vec<_>>(), &operation, OP)
+        };
+        let plain = settling(&["quorate", "incr", "it's"], Verb::Increment, None);
+        assert_eq!(plain, Some(format!(r"quorate outcome {ID} --key='it'\''s' --settle")));
+        let full = settling(&["./quorate", "--cluster", "db1:7400", "put", "it's", "v"], Verb::Put, Some("carts"));
+        assert_eq!(full, Some(format!(r"./quorate outcome {ID} --key='it'\''s' --bucket carts --cluster db1:7400 --settle")));
+        assert_eq!(settling(&["quorate", "outcome", ID], Verb::Settle, None), None);
     }
 
     #[test]

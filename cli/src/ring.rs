@@ -214,6 +214,7 @@ mod tests {
                 level: Level::Quorum,
                 siblings_max: 16,
                 blind_writes: true,
+                write_mode: Default::default(),
             }],
         }
     }

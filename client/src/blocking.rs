@@ -30,8 +30,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::change::{Cas, Change, Compare, Expect, Expecting, InFull};
 use crate::context::Context;
 use crate::error::{ConnectError, Error};
+use crate::fate::AskFate;
 use crate::get::{Get, Read};
 use crate::scan::{Items, Keys, Scan};
 use crate::session::Session;
@@ -108,6 +110,31 @@ impl Client {
     /// As [`crate::Client::delete`].
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Call<Write> {
         self.call(self.client.delete(key))
+    }
+
+    /// As [`crate::Client::cas`].
+    pub fn cas(&self, key: impl AsRef<[u8]>) -> Call<Compare> {
+        self.call(self.client.cas(key))
+    }
+
+    /// As [`crate::Client::incr`].
+    pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Call<Change<i64>> {
+        self.call(self.client.incr(key, by))
+    }
+
+    /// As [`crate::Client::append`].
+    pub fn append(&self, key: impl AsRef<[u8]>, tail: impl Into<Bytes>) -> Call<Change<u64>> {
+        self.call(self.client.append(key, tail))
+    }
+
+    /// As [`crate::Client::set_if_greater`].
+    pub fn set_if_greater(&self, key: impl AsRef<[u8]>, number: i64) -> Call<Change<i64>> {
+        self.call(self.client.set_if_greater(key, number))
+    }
+
+    /// As [`crate::Client::outcome`].
+    pub fn outcome(&self, key: impl AsRef<[u8]>, op: OpId) -> Call<AskFate> {
+        self.call(self.client.outcome(key, op))
     }
 
     /// As [`crate::Client::bucket`].
@@ -196,6 +223,31 @@ impl Bucket {
         self.call(self.bucket.delete(key))
     }
 
+    /// As [`crate::Bucket::cas`].
+    pub fn cas(&self, key: impl AsRef<[u8]>) -> Call<Compare> {
+        self.call(self.bucket.cas(key))
+    }
+
+    /// As [`crate::Bucket::incr`].
+    pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Call<Change<i64>> {
+        self.call(self.bucket.incr(key, by))
+    }
+
+    /// As [`crate::Bucket::append`].
+    pub fn append(&self, key: impl AsRef<[u8]>, tail: impl Into<Bytes>) -> Call<Change<u64>> {
+        self.call(self.bucket.append(key, tail))
+    }
+
+    /// As [`crate::Bucket::set_if_greater`].
+    pub fn set_if_greater(&self, key: impl AsRef<[u8]>, number: i64) -> Call<Change<i64>> {
+        self.call(self.bucket.set_if_greater(key, number))
+    }
+
+    /// As [`crate::Bucket::outcome`].
+    pub fn outcome(&self, key: impl AsRef<[u8]>, op: OpId) -> Call<AskFate> {
+        self.call(self.bucket.outcome(key, op))
+    }
+
     /// The bucket with JSON values of one type; `typed` sets how siblings are merged.
     pub fn json<T>(self, typed: impl FnOnce(crate::JsonBucket<T>) -> crate::JsonBucket<T>) -> JsonBucket<T> {
         JsonBucket { bucket: typed(self.bucket.json()), runner: self.runner }
@@ -232,8 +284,8 @@ impl<B: IntoFuture> Call<B> {
 }
 
 impl<B> Call<B> {
-    fn with(self, change: impl FnOnce(B) -> B) -> Self {
-        Self { builder: change(self.builder), ..self }
+    fn with<C>(self, change: impl FnOnce(B) -> C) -> Call<C> {
+        Call { builder: change(self.builder), runner: self.runner }
     }
 }
 
@@ -286,6 +338,59 @@ impl Call<Write> {
     }
 }
 
+impl Call<Compare> {
+    /// As [`Compare::expect`].
+    pub fn expect(self, expect: impl Into<Expect>) -> Call<Expecting> {
+        self.with(|compare| compare.expect(expect))
+    }
+}
+
+impl Call<Expecting> {
+    /// As [`Expecting::set`].
+    pub fn set(self, value: impl Into<Bytes>) -> Call<Change<Cas>> {
+        self.with(|expecting| expecting.set(value))
+    }
+
+    /// As [`Expecting::delete`].
+    pub fn delete(self) -> Call<Change<Cas>> {
+        self.with(Expecting::delete)
+    }
+}
+
+impl<T> Call<Change<T>> {
+    /// As [`Change::deadline`].
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.with(|change| change.deadline(deadline))
+    }
+
+    /// As [`Change::session`].
+    pub fn session(self, session: &Session) -> Self {
+        self.with(|change| change.session(session))
+    }
+
+    /// As [`Change::op_id`].
+    pub fn op_id(self, op: OpId) -> Self {
+        self.with(|change| change.op_id(op))
+    }
+
+    /// As [`Change::in_full`].
+    pub fn in_full(self) -> Call<InFull<T>> {
+        self.with(Change::in_full)
+    }
+}
+
+impl Call<AskFate> {
+    /// As [`AskFate::settle`].
+    pub fn settle(self) -> Self {
+        self.with(AskFate::settle)
+    }
+
+    /// As [`AskFate::deadline`].
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.with(|ask| ask.deadline(deadline))
+    }
+}
+
 /// [`crate::JsonBucket`] without async.
 #[derive(Debug)]
 pub struct JsonBucket<T> {
@@ -316,6 +421,22 @@ impl<T: Serialize + DeserializeOwned> JsonBucket<T> {
     /// As there.
     pub fn put(&self, key: impl AsRef<[u8]>, value: &T, context: Option<&Context>) -> Result<Written, TypedError> {
         self.runner.run(self.bucket.put(key, value, context))
+    }
+
+    /// As [`crate::JsonBucket::cas`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cas(&self, key: impl AsRef<[u8]>, expect: impl Into<Expect>, value: Option<&T>) -> Result<Cas<T>, TypedError> {
+        self.runner.run(self.bucket.cas(key, expect, value))
+    }
+
+    /// As [`crate::JsonBucket::expect_value`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expect_value(&self, value: &T) -> Result<Expect, TypedError> {
+        self.bucket.expect_value(value)
     }
 
     /// As [`crate::JsonBucket::update`].

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_protocol::Level;
+use quorate_protocol::{Level, OpId};
 use quorate_ring::NodeId;
 
+use crate::change::{Change, Compare};
 use crate::client::Inner;
+use crate::fate::AskFate;
 use crate::get::Get;
 use crate::operation::{Settings, Target};
 use crate::scan::{Keys, Scan};
@@ -80,6 +82,31 @@ impl Bucket {
     /// Deletes a key. Without a context it deletes what the coordinating replica has seen.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Write {
         Write::delete(self.target(key))
+    }
+
+    /// Sets or deletes a key if it is as expected: linearizable, whatever the level of this value.
+    pub fn cas(&self, key: impl AsRef<[u8]>) -> Compare {
+        Compare::new(self.target(key))
+    }
+
+    /// Adds to the decimal number that a key holds, an absent one counting as 0, and gives the sum. Linearizable, and applied once.
+    pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Change<i64> {
+        Change::increment(self.target(key), by)
+    }
+
+    /// Appends to the value of a key and gives its new length in bytes. Linearizable, and applied once.
+    pub fn append(&self, key: impl AsRef<[u8]>, tail: impl Into<Bytes>) -> Change<u64> {
+        Change::append(self.target(key), tail.into())
+    }
+
+    /// Puts a decimal number if the key holds a lower one or none, and gives what it holds then. Linearizable, and applied once.
+    pub fn set_if_greater(&self, key: impl AsRef<[u8]>, number: i64) -> Change<i64> {
+        Change::set_if_greater(self.target(key), number)
+    }
+
+    /// Asks what became of an operation on a key ([`crate::Error::op`]).
+    pub fn outcome(&self, key: impl AsRef<[u8]>, op: OpId) -> AskFate {
+        AskFate::new(self.target(key), op)
     }
 
     /// The bucket with JSON values of one type.

@@ -19,8 +19,10 @@ use tracing::{debug, warn};
 
 use crate::bucket::Bucket;
 use crate::builder::ClientBuilder;
+use crate::change::{Change, Compare};
 use crate::clock::{Budget, Clock, micros, wall_ms};
 use crate::error::{ConnectError, Error, Subject, Unreached, Verb};
+use crate::fate::AskFate;
 use crate::get::Get;
 use crate::link::{Channel, Link, LinkError, TopologyError, call_context};
 use crate::operation::{DEFAULT_BUCKET, Settings, operation};
@@ -119,6 +121,43 @@ impl Client {
     /// Deletes a key of the bucket `default`.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Write {
         self.default_bucket().delete(key)
+    }
+
+    /// Sets or deletes a key of the bucket `default` if it is as expected.
+    ///
+    /// ```no_run
+    /// # async fn example(kv: quorate_client::Client) -> Result<(), quorate_client::Error> {
+    /// use quorate_client::{Cas, Expect};
+    ///
+    /// match kv.cas("user:kim").expect(Expect::Absent).set("account:17").await? {
+    ///     Cas::Applied { token } => println!("ours, with the fencing token {token}"),
+    ///     Cas::Conflict { current } => println!("{:?} is there, at {}", current.values, current.token),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cas(&self, key: impl AsRef<[u8]>) -> Compare {
+        self.default_bucket().cas(key)
+    }
+
+    /// As [`Bucket::incr`], in the bucket `default`.
+    pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> Change<i64> {
+        self.default_bucket().incr(key, by)
+    }
+
+    /// As [`Bucket::append`], in the bucket `default`.
+    pub fn append(&self, key: impl AsRef<[u8]>, tail: impl Into<Bytes>) -> Change<u64> {
+        self.default_bucket().append(key, tail)
+    }
+
+    /// As [`Bucket::set_if_greater`], in the bucket `default`.
+    pub fn set_if_greater(&self, key: impl AsRef<[u8]>, number: i64) -> Change<i64> {
+        self.default_bucket().set_if_greater(key, number)
+    }
+
+    /// As [`Bucket::outcome`], in the bucket `default`.
+    pub fn outcome(&self, key: impl AsRef<[u8]>, op: OpId) -> AskFate {
+        self.default_bucket().outcome(key, op)
     }
 
     /// A bucket by its name. Whether it exists is found out by its first operation.

@@ -20,9 +20,12 @@ use quorate_protocol::replica::Refusal;
 use quorate_protocol::session::attempts::{
     AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Nature, Sending, Trouble,
 };
-use quorate_protocol::{Attempt, Tick};
+use quorate_protocol::{Attempt, Level, Tick};
 use quorate_ring::NodeId;
-use quorate_rpc::kv::{ListRequest, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
+use quorate_rpc::kv::{
+    ChangeReply, ChangeRequest, Changed, ListRequest, OutcomeReply, OutcomeRequest, ReadReply, ReadRequest, WriteContext, WriteReply,
+    WriteRequest,
+};
 use quorate_rpc::peer::KeysPage;
 use tarpc::client::RpcError;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -48,6 +51,16 @@ pub(crate) trait Request: Clone + Send + Sync {
     fn call(self, channel: &Channel, left: Duration) -> impl Future<Output = Result<Result<Self::Reply, Failure>, RpcError>> + Send;
 
     fn receipt(reply: &Self::Reply) -> Option<&Receipt>;
+
+    /// Whether all clients should ask the same coordinator first.
+    fn wants_ring_order(&self) -> bool {
+        false
+    }
+
+    /// Whether the answer holds only if no other sending is answered otherwise.
+    fn is_provisional(_: &Self::Reply) -> bool {
+        false
+    }
 }
 
 impl Request for ReadRequest {
@@ -68,13 +81,19 @@ impl Request for ReadRequest {
     fn receipt(reply: &ReadReply) -> Option<&Receipt> {
         Some(&reply.receipt)
     }
+
+    fn wants_ring_order(&self) -> bool {
+        self.level == Some(Level::Linearizable)
+    }
 }
 
 impl Request for WriteRequest {
     type Reply = WriteReply;
 
+    /// A linearizable write is applied once, in its place in the order, whenever a sending of it begins.
     fn nature(&self) -> Nature {
         match self.context {
+            _ if self.level == Some(Level::Linearizable) => Nature::Write,
             WriteContext::Blind => Nature::BlindWrite,
             WriteContext::Seen(_) | WriteContext::Concurrent => Nature::Write,
         }
@@ -95,6 +114,66 @@ impl Request for WriteRequest {
 
     fn receipt(reply: &WriteReply) -> Option<&Receipt> {
         Some(&reply.receipt)
+    }
+
+    fn wants_ring_order(&self) -> bool {
+        self.level == Some(Level::Linearizable)
+    }
+}
+
+impl Request for ChangeRequest {
+    type Reply = ChangeReply;
+
+    fn nature(&self) -> Nature {
+        Nature::Write
+    }
+
+    fn first_attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    fn sent_as(&self, attempt: Attempt, _: Option<u64>, micros_left: u64) -> Self {
+        Self { attempt, micros_left, ..self.clone() }
+    }
+
+    fn call(self, channel: &Channel, left: Duration) -> impl Future<Output = Result<Result<ChangeReply, Failure>, RpcError>> + Send {
+        channel.calls.change(call_context(left), self)
+    }
+
+    fn receipt(reply: &ChangeReply) -> Option<&Receipt> {
+        Some(&reply.receipt)
+    }
+
+    fn wants_ring_order(&self) -> bool {
+        true
+    }
+
+    fn is_provisional(reply: &ChangeReply) -> bool {
+        matches!(reply.changed, Changed::Conflict { recorded: false, .. })
+    }
+}
+
+impl Request for OutcomeRequest {
+    type Reply = OutcomeReply;
+
+    fn nature(&self) -> Nature {
+        if self.settle { Nature::Write } else { Nature::Read }
+    }
+
+    fn sent_as(&self, _: Attempt, _: Option<u64>, micros_left: u64) -> Self {
+        Self { micros_left, ..self.clone() }
+    }
+
+    fn call(self, channel: &Channel, left: Duration) -> impl Future<Output = Result<Result<OutcomeReply, Failure>, RpcError>> + Send {
+        channel.calls.outcome(call_context(left), self)
+    }
+
+    fn receipt(_: &OutcomeReply) -> Option<&Receipt> {
+        None
+    }
+
+    fn wants_ring_order(&self) -> bool {
+        true
     }
 }
 
@@ -184,7 +263,7 @@ pub(crate) async fn drive<R: Request>(
         timers.arm(sleep.as_mut());
         let input = tokio::select! {
             biased;
-            Some((sending, brought)) = out.next(), if !out.is_empty() => story.input(sending, brought, budget),
+            Some((sending, brought)) = out.next(), if !out.is_empty() => story.input::<R>(sending, brought, budget),
             () = sleep.as_mut() => ClientInput::Timer(timers.due()),
         };
         if let ClientInput::Timer(ClientTimer::Silence(sending)) = &input {
@@ -255,11 +334,12 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
-    fn input<A>(&mut self, sending: Sending, brought: Brought<A>, budget: Budget) -> ClientInput<A> {
+    fn input<R: Request>(&mut self, sending: Sending, brought: Brought<R::Reply>, budget: Budget) -> ClientInput<R::Reply> {
         let sent = &mut self.sent[sending.0 as usize];
         sent.is_out = false;
         let (link, node) = (sent.link, sent.link.node);
         let trouble = match brought {
+            Brought::Answer(reply) if R::is_provisional(&reply) => return ClientInput::Provisional(sending, reply),
             Brought::Answer(reply) => return ClientInput::Answered(reply),
             Brought::Failure(failure) => {
                 link.health.trust();

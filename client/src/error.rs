@@ -28,6 +28,18 @@ pub enum Verb {
     Put,
     /// Deletes a key.
     Delete,
+    /// Sets or deletes a key if it is as expected.
+    Cas,
+    /// Adds to the number that a key holds.
+    Increment,
+    /// Appends to the value of a key.
+    Append,
+    /// Puts a number unless the key holds one that is as great.
+    SetIfGreater,
+    /// Asks what became of an operation.
+    Outcome,
+    /// The same, and makes sure that it is not applied later.
+    Settle,
     /// Lists keys.
     List,
     /// Asks a node how it is.
@@ -39,7 +51,10 @@ pub enum Verb {
 impl Verb {
     /// True for verbs that change something.
     pub fn is_mutation(self) -> bool {
-        matches!(self, Self::Put | Self::Delete)
+        match self {
+            Self::Put | Self::Delete | Self::Cas | Self::Increment | Self::Append | Self::SetIfGreater | Self::Settle => true,
+            Self::Get | Self::Outcome | Self::List | Self::Status | Self::Metrics => false,
+        }
     }
 }
 
@@ -49,6 +64,12 @@ impl fmt::Display for Verb {
             Self::Get => "get",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::Cas => "cas",
+            Self::Increment => "incr",
+            Self::Append => "append",
+            Self::SetIfGreater => "set-if-greater",
+            Self::Outcome => "outcome",
+            Self::Settle => "settle",
             Self::List => "list",
             Self::Status => "status",
             Self::Metrics => "metrics",
@@ -186,6 +207,17 @@ pub enum Error {
         /// The limit.
         source: LanesExhausted,
     },
+    /// A node answered a change with something that it cannot have returned. It was applied, and what it returned is not known.
+    #[error(
+        "{operation}: {coordinator} answered with something that it cannot have returned{}",
+        Conclusion::plain(operation, Outcome::Unknown)
+    )]
+    Unreadable {
+        /// What was asked.
+        operation: Box<Operation>,
+        /// Who answered.
+        coordinator: NodeId,
+    },
     /// The cluster has no such node; nothing was sent.
     #[error("{operation}: the cluster has no such node")]
     UnknownNode {
@@ -220,6 +252,7 @@ impl Error {
             | Self::Lost { operation, .. }
             | Self::SessionFull { operation }
             | Self::TooManyWrites { operation, .. }
+            | Self::Unreadable { operation, .. }
             | Self::UnknownNode { operation } => operation,
         }
     }
@@ -228,6 +261,7 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed { outcome, .. } | Self::TimedOut { outcome, .. } | Self::Lost { outcome, .. } => *outcome,
+            Self::Unreadable { .. } => Outcome::Unknown,
             Self::Invalid { .. }
             | Self::Unreachable { .. }
             | Self::SessionFull { .. }
@@ -242,7 +276,7 @@ impl Error {
         match self {
             Self::Failed { failure, .. } => failure.reason.is_retryable(),
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. } | Self::TooManyWrites { .. } => true,
-            Self::Invalid { .. } | Self::SessionFull { .. } | Self::UnknownNode { .. } => false,
+            Self::Invalid { .. } | Self::SessionFull { .. } | Self::Unreadable { .. } | Self::UnknownNode { .. } => false,
         }
     }
 
@@ -256,6 +290,7 @@ impl Error {
             | Self::Lost { .. }
             | Self::SessionFull { .. }
             | Self::TooManyWrites { .. }
+            | Self::Unreadable { .. }
             | Self::UnknownNode { .. } => &[],
         }
     }
@@ -270,6 +305,7 @@ impl Error {
             | Self::Lost { .. }
             | Self::SessionFull { .. }
             | Self::TooManyWrites { .. }
+            | Self::Unreadable { .. }
             | Self::UnknownNode { .. } => None,
         }
     }
@@ -284,6 +320,24 @@ impl Error {
     pub fn context(&self) -> Option<Context> {
         match self.reason() {
             Some(Reason::TooManySiblings { context, .. }) => Some(Context::from(context.clone())),
+            _ => None,
+        }
+    }
+
+    /// What can be done about it, where that follows from the error.
+    pub fn advice(&self) -> Option<&'static str> {
+        match (self.reason(), self.outcome()) {
+            (Some(Reason::Fenced), _) | (Some(Reason::Superseded | Reason::OpIdTooOld), Outcome::NotApplied) => {
+                Some("if it is still wanted, ask for it again as a new operation")
+            }
+            (Some(Reason::Superseded | Reason::OpIdTooOld), Outcome::Unknown) => {
+                Some("read the key: what became of this operation is not remembered, and it will not be applied from now on")
+            }
+            (Some(Reason::OpIdTooNew), _) => Some("set the clock of the machine that this client runs on"),
+            (Some(Reason::LinOnlyBucket { .. }), _) => Some("write at linearizable"),
+            (_, Outcome::Unknown) if self.op().is_some() => {
+                Some("retry it under its operation id, which applies it once at most, or settle it, after which it is known")
+            }
             _ => None,
         }
     }
@@ -381,7 +435,11 @@ impl fmt::Display for Conclusion<'_> {
         if self.outcome == Outcome::NotApplied {
             return Ok(());
         }
-        let written = if self.operation.verb == Verb::Delete { "delete" } else { "value" };
+        let written = match self.operation.verb {
+            Verb::Delete => "delete",
+            Verb::Cas | Verb::Increment | Verb::Append | Verb::SetIfGreater | Verb::Settle => "change",
+            _ => "value",
+        };
         match (&self.holders[..], self.asked) {
             ([], _) if self.was_sent_before => f.write_str(": it was sent before that too, without an answer, and may have been applied"),
             ([], [] | [_]) => f.write_str(": it was sent and may have been applied"),

@@ -15,6 +15,7 @@ use crate::error::{Error, Verb};
 use crate::key_text::KeyText;
 use crate::operation::Target;
 use crate::session::Session;
+use crate::token::Token;
 
 /// A read to be sent by `.await`.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ impl Get {
         let request = ReadRequest {
             bucket: info.id,
             key: target.key.clone(),
-            level: target.settings.level,
+            level: target.level_sent(&info),
             seen: turn.as_ref().and_then(|turn| turn.seen()),
             micros_left: 0,
         };
@@ -86,12 +87,14 @@ pub struct Read {
     key: Bytes,
     siblings: Vec<Sibling>,
     context: Context,
+    token: Option<Token>,
     receipt: Receipt,
 }
 
 impl Read {
     fn new(key: Bytes, reply: ReadReply) -> Self {
-        Self { key, siblings: reply.siblings, context: reply.context.into(), receipt: reply.receipt }
+        let token = reply.token.map(Token::from);
+        Self { key, siblings: reply.siblings, context: reply.context.into(), token, receipt: reply.receipt }
     }
 
     /// The value, or `None` if the key is absent or deleted.
@@ -119,6 +122,11 @@ impl Read {
     /// What this read has seen, for the write that replaces it. There is one even if the key is absent.
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// At `linearizable`, the version that was read: what a compare-and-set may expect, and a fencing token. Other levels have none.
+    pub fn token(&self) -> Option<Token> {
+        self.token
     }
 
     /// What was reached: level, replicas, repairs, times.

@@ -20,7 +20,8 @@
 //! connects, sends, keeps time and remembers:
 //!
 //! ```text
-//!  get, write, scan, typed     operations as builders: `.await` sends them
+//!  get, write, change, fate,   operations as builders: `.await` sends them
+//!  scan, typed
 //!  operation                   checks, session's turn, routing, the error at the end
 //!  driver                      one operation's sendings and timers, as the machine says
 //!  routing, health             which coordinator first
@@ -35,11 +36,13 @@
 pub mod blocking;
 mod bucket;
 mod builder;
+mod change;
 mod client;
 mod clock;
 mod context;
 mod driver;
 mod error;
+mod fate;
 mod get;
 mod health;
 mod key_text;
@@ -48,6 +51,7 @@ mod operation;
 mod routing;
 mod scan;
 mod session;
+mod token;
 mod topology;
 mod typed;
 mod write;
@@ -56,19 +60,22 @@ pub use quorate_protocol::outcome::{Outcome, Reason, Receipt, ReplicaReport, Rep
 pub use quorate_protocol::session::attempts::AttemptOptions;
 pub use quorate_protocol::{ClientId, Level, OpId, OpIdTextError};
 pub use quorate_ring::NodeId;
-pub use quorate_rpc::kv::{BucketInfo, Sibling, Status, Topology};
+pub use quorate_rpc::kv::{BucketInfo, NotAppliedWhy, Sibling, Status, Topology, UnknownWhy};
 
 pub use bucket::Bucket;
 pub use builder::ClientBuilder;
+pub use change::{Cas, Change, Changed, Compare, Current, Expect, Expecting, InFull};
 pub use client::Client;
 pub use clock::DEADLINE_MAX;
 pub use context::{Context, ContextTextError};
 pub use error::{ConnectError, Error, FailedSeed, Operation, SeedError, Subject, Unreached, Verb};
+pub use fate::{AskFate, Fate};
 pub use get::{Conflict, Get, Read};
 pub use key_text::KeyText;
 pub use link::LinkError;
 pub use scan::{Items, Keys, SCAN_CONCURRENCY_MAX, Scan};
 pub use session::{LineProblem, SESSION_KEYS_MAX, Session, SessionTextError};
+pub use token::{Token, TokenTextError};
 pub use topology::InvalidTopology;
 pub use typed::{JsonBucket, TypedError, TypedRead, UPDATE_TRIES_MAX, Updated};
 pub use write::{Write, Written};

@@ -49,6 +49,17 @@ impl Target {
         operation(verb, subject, &self.bucket, self.settings.level.or(info.map(|info| info.level)), op)
     }
 
+    /// The level of the operation: its own, or the bucket's.
+    pub(crate) fn level(&self, info: &BucketInfo) -> Level {
+        self.settings.level.unwrap_or(info.level)
+    }
+
+    /// The level as requests carry it. A linearizable operation says so in any case: what a retry of it may do depends on that.
+    pub(crate) fn level_sent(&self, info: &BucketInfo) -> Option<Level> {
+        let is_linearizable = self.level(info) == Level::Linearizable;
+        if is_linearizable { Some(Level::Linearizable) } else { self.settings.level }
+    }
+
     /// Refuses a key that no node would take.
     pub(crate) fn check_key(&self) -> Result<(), Reason> {
         match self.key.len() {
@@ -126,6 +137,7 @@ impl Inner {
         let draw = rand::random();
         let candidates = match via {
             Some(node) => vec![snapshot.link(node)],
+            None if request.wants_ring_order() => routing::in_ring_order(&homes, others, |link| link.standing()),
             None => routing::order(&homes, others, |link| link.standing(), draw),
         };
         let driven = drive(request, &candidates, self.options, budget, draw).await;

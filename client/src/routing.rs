@@ -7,6 +7,8 @@
 //! - *Among home replicas that answer*: draw two, ask the one that is clearly faster first. Two that are about equally fast
 //!   share the load by the draw. Once in a while the draw alone decides, or a node that was slow once would never be
 //!   measured again.
+//! - *For linearizable operations* instead: the home replicas that answer, in ring order. All clients then go to the same coordinator,
+//!   which batches what it gets for a key; two of them would only stand in each other's way. Any other one does as well, only slower.
 //! - *Then* other nodes that answer, in ring order.
 //! - *Then* home replicas that failed lately, then other nodes that did.
 //!
@@ -45,17 +47,29 @@ impl Standing {
 
 /// Orders the candidates of one operation; `draw` is a fresh random number.
 pub(crate) fn order<T: Copy>(homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing, draw: u64) -> Vec<T> {
-    let mut ordered = Vec::with_capacity(homes.len() + OTHERS_MAX);
     let (spread, explore) = (draw >> 32, draw & 0xffff_ffff);
     let start = usize::try_from(spread % homes.len().max(1) as u64).expect("less than the number of homes");
-    let drawn = || homes[start..].iter().chain(&homes[..start]).copied();
-    ordered.extend(drawn().filter(|node| standing(*node).answers()));
-    if let [first, second, ..] = ordered[..]
+    let mut ordered = from(start, homes, others, &standing);
+    let answering = homes.iter().filter(|node| standing(**node).answers()).count();
+    if let [first, second, ..] = ordered[..answering]
         && standing(first).is_clearly_slower_than(standing(second))
         && !explore.is_multiple_of(EXPLORE_ONE_IN)
     {
         ordered.swap(0, 1);
     }
+    ordered
+}
+
+/// Orders the candidates of one linearizable operation.
+pub(crate) fn in_ring_order<T: Copy>(homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing) -> Vec<T> {
+    from(0, homes, others, standing)
+}
+
+/// Home replicas from `start` on and other nodes, those that failed lately behind those that answer.
+fn from<T: Copy>(start: usize, homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing) -> Vec<T> {
+    let mut ordered = Vec::with_capacity(homes.len() + OTHERS_MAX);
+    let drawn = || homes[start..].iter().chain(&homes[..start]).copied();
+    ordered.extend(drawn().filter(|node| standing(*node).answers()));
     let (answering, failing): (Vec<T>, Vec<T>) = others.into_iter().partition(|node| standing(*node).answers());
     let others_left = OTHERS_MAX - answering.len().min(OTHERS_MAX);
     ordered.extend(answering.into_iter().take(OTHERS_MAX));
@@ -89,6 +103,14 @@ mod tests {
     fn equals_share_the_load() {
         let [_, a, b, c] = firsts(even);
         assert!(a == b && b == c, "{a} {b} {c}");
+    }
+
+    #[test]
+    fn linearizable_operations_go_to_the_first_home_that_answers() {
+        assert_eq!(in_ring_order(&HOMES, [7], even), [1, 2, 3, 7]);
+        let slow = |node| Standing::Answers { micros: if node == 1 { 5_000 } else { 500 } };
+        assert_eq!(in_ring_order(&HOMES, [7], slow)[0], 1, "clients that disagree on who is fast would compete");
+        assert_eq!(in_ring_order(&HOMES, [7], |node| if node == 1 { Standing::Failing } else { even(node) }), [2, 3, 7, 1]);
     }
 
     #[test]

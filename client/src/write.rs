@@ -6,15 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use quorate_protocol::outcome::Receipt;
-use quorate_protocol::{Access, Attempt, Body, Level, OpId};
-use quorate_rpc::kv::{WriteContext, WriteRequest};
+use quorate_protocol::outcome::{Reason, Receipt};
+use quorate_protocol::record::WriteMode;
+use quorate_protocol::{Access, Body, Level, OpId};
+use quorate_rpc::kv::{BucketInfo, WriteContext, WriteReply, WriteRequest};
 
-use crate::client::Lane;
+use crate::change::Changed;
 use crate::context::Context;
 use crate::error::{Error, Verb};
 use crate::operation::{Target, check_value};
 use crate::session::Session;
+use crate::token::Token;
 
 /// A put or delete to be sent by `.await`. A delete is a write too: it replaces values with the fact that there is none.
 #[derive(Clone, Debug)]
@@ -48,7 +50,8 @@ impl Write {
         self
     }
 
-    /// Replaces what this context has seen, and nothing else.
+    /// Replaces what this context has seen, and nothing else. Not at `linearizable`, where a write replaces all that was ordered before it:
+    /// [`crate::Bucket::cas`] with a token compares.
     pub fn context(mut self, context: &Context) -> Self {
         self.context = WriteContext::Seen(context.sealed().clone());
         self
@@ -86,23 +89,18 @@ impl Write {
             })?;
         }
         let (snapshot, info) = target.prepare(verb, Access::Write, budget).await?;
+        check_mode(target.level(&info), &context, &info).map_err(|reason| {
+            let operation = target.operation(verb, Some(&info), retried);
+            Error::Invalid { operation, reason: Box::new(reason) }
+        })?;
         let turn = target.turn(verb, &info, budget).await?;
-        let (op, attempt, _lane) = match retried {
-            Some(op) => (op, Attempt(1), None),
-            None => {
-                let lane: Lane = target.inner.issue().map_err(|source| {
-                    let operation = target.operation(verb, Some(&info), None);
-                    Error::TooManyWrites { operation, source }
-                })?;
-                (lane.op, Attempt(0), Some(lane))
-            }
-        };
+        let (op, attempt, _lane) = target.name(verb, &info, retried)?;
         let request = WriteRequest {
             bucket: info.id,
             key: target.key.clone(),
             body,
             context,
-            level: target.settings.level,
+            level: target.level_sent(&info),
             op,
             attempt,
             session: turn.as_ref().and_then(|turn| turn.seen()),
@@ -113,9 +111,19 @@ impl Write {
         let result = target.inner.run(&request, (&snapshot, &info), partition, target.settings.via, budget).await;
         let reply = result.map_err(|ended| ended.into_error(target.operation(verb, Some(&info), Some(op)), budget))?;
         if let Some(turn) = turn {
-            turn.remember(reply.session.unwrap_or_else(|| reply.context.clone()));
+            turn.remember(reply.session.clone().unwrap_or_else(|| reply.context.clone()));
         }
-        Ok(Written { op, context: reply.context.into(), receipt: reply.receipt })
+        Ok(Written::new(op, reply))
+    }
+}
+
+/// Refuses what a linearizable write, or the bucket, does not take.
+fn check_mode(level: Level, context: &WriteContext, info: &BucketInfo) -> Result<(), Reason> {
+    match (level, context) {
+        (Level::Linearizable, WriteContext::Blind) => Ok(()),
+        (Level::Linearizable, WriteContext::Seen(_) | WriteContext::Concurrent) => Err(Reason::ContextAtLinearizable),
+        _ if info.write_mode == WriteMode::LinOnly => Err(Reason::LinOnlyBucket { bucket: info.name.clone() }),
+        _ => Ok(()),
     }
 }
 
@@ -133,10 +141,21 @@ impl IntoFuture for Write {
 pub struct Written {
     op: OpId,
     context: Context,
+    token: Option<Token>,
     receipt: Receipt,
 }
 
 impl Written {
+    fn new(op: OpId, reply: WriteReply) -> Self {
+        Self { op, context: reply.context.into(), token: reply.token.map(Token::from), receipt: reply.receipt }
+    }
+
+    /// What a change left behind that set a value.
+    pub(crate) fn by_change<T>(changed: &Changed<T>) -> Self {
+        let (context, receipt) = (changed.context().clone(), changed.receipt().clone());
+        Self { op: changed.op(), context, token: Some(changed.token()), receipt }
+    }
+
     /// The name of the operation, the same in every sending of it.
     pub fn op(&self) -> OpId {
         self.op
@@ -145,6 +164,11 @@ impl Written {
     /// What the write had seen, and itself: for the write that replaces it. A sibling that it had not seen is not in it.
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// At `linearizable`, the key's version since: a fencing token. Other levels have none.
+    pub fn token(&self) -> Option<Token> {
+        self.token
     }
 
     /// What was reached: level, replicas, hints, times.

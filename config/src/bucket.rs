@@ -13,6 +13,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use quorate_protocol::record::WriteMode;
 use quorate_protocol::{Access, BucketId, Level, limits};
 use quorate_ring::REPLICAS_MAX;
 
@@ -32,8 +33,12 @@ pub struct BucketProperties {
     /// `replicas`: nodes that keep a copy of each key of this bucket. Default: `cluster.replicas`. At most the number of
     /// nodes and at most 7; fixed once the bucket holds data.
     pub replicas: u8,
-    /// `level`: the level of requests that name none. Default `quorum`. See the documentation of levels for what each
-    /// promises; `any` is refused because it cannot serve reads.
+    /// `write_mode`: which writes the bucket takes. `mixed`, the default, takes eventual and linearizable ones on the same keys;
+    /// `lin_only` refuses eventual ones everywhere, and a steady linearizable writer then needs one round trip. For locks, counters,
+    /// leader election. Fixed for the life of the bucket.
+    pub write_mode: WriteMode,
+    /// `level`: the level of requests that name none. Default `quorum`, or `linearizable` where `write_mode` is `lin_only`, which
+    /// refuses any other. See the documentation of levels for what each promises; `any` is refused because it cannot serve reads.
     pub level: Level,
     /// `siblings_max`: concurrent values one key may hold; a write beyond is answered `TooManySiblings`. Default 16, at most
     /// 128. A high limit hides clients that never resolve; 1 forbids concurrent values.
@@ -88,8 +93,14 @@ impl BucketName {
 }
 
 impl BucketProperties {
-    const LEVEL: Level = Level::Quorum;
     const SIBLINGS_MAX: usize = 16;
+
+    fn level_of(write_mode: WriteMode) -> Level {
+        match write_mode {
+            WriteMode::Mixed => Level::Quorum,
+            WriteMode::LinOnly => Level::Linearizable,
+        }
+    }
 
     /// Reads the declared buckets, adds `default` if it is not among them, and puts it first.
     pub(crate) fn read_all(decoder: &mut Decoder, mut subtables: Vec<Subtable>, cluster: &Cluster) -> Vec<Self> {
@@ -109,11 +120,14 @@ impl BucketProperties {
     fn read(decoder: &mut Decoder, index: usize, subtable: Subtable, cluster: &Cluster) -> Self {
         let mut table = decoder.table(&format!("bucket[{index}]"), "[[bucket]]", subtable);
         let name = table.key("name").required(BucketName::default_bucket());
+        let replicas = table.key("replicas").within(1, REPLICAS_MAX).or(cluster.replicas);
+        let write_mode = table.key("write_mode").or(WriteMode::default());
         let bucket = Self {
             id: name.id(),
             name,
-            replicas: table.key("replicas").within(1, REPLICAS_MAX).or(cluster.replicas),
-            level: table.key("level").or(Self::LEVEL),
+            replicas,
+            write_mode,
+            level: table.key("level").or(Self::level_of(write_mode)),
             siblings_max: table.key("siblings_max").within(1, limits::SIBLINGS_MAX).or(Self::SIBLINGS_MAX),
             blind_writes: table.key("blind_writes").or(true),
             fsync_before_ack: table.key("fsync_before_ack").or(true),
@@ -143,6 +157,11 @@ impl BucketProperties {
         if let Err(error) = needed(Access::Read).and(needed(Access::Write)) {
             let origin = decoder.latest_origin(&[&replicas, &level]);
             decoder.refuse(origin, Problem::ImpossibleLevel { bucket: self.name.clone(), error });
+        }
+        let write_mode = path(index, "write_mode");
+        if self.write_mode == WriteMode::LinOnly && self.level != Level::Linearizable && decoder.sound(&[&write_mode]) {
+            let origin = decoder.latest_origin(&[&write_mode, &level]);
+            decoder.refuse(origin, Problem::EventualLevelInLinOnly { bucket: self.name.clone(), level: self.level });
         }
     }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use quorate_protocol::{BucketId, InvalidLevel};
+use quorate_protocol::{BucketId, InvalidLevel, Level};
 use quorate_ring::{NODES_MAX, NodeId, REPLICAS_MAX};
 
 use crate::address::Address;
@@ -204,6 +204,14 @@ pub enum Problem {
         /// Why not.
         error: InvalidLevel,
     },
+    /// A default level at which writes are refused.
+    #[error("bucket {bucket}: writes at its level {level} would be refused, because write_mode is \"lin_only\"")]
+    EventualLevelInLinOnly {
+        /// The bucket.
+        bucket: BucketName,
+        /// The level.
+        level: Level,
+    },
 }
 
 /// A value of the wrong kind, as an error quotes it.
@@ -290,6 +298,10 @@ impl Problem {
             Self::DuplicateBucket { .. } => "declare each bucket once".to_owned(),
             Self::BucketCollision { .. } => "rename one of them before it holds data".to_owned(),
             Self::ImpossibleLevel { error, .. } => level_help(error),
+            Self::EventualLevelInLinOnly { .. } => {
+                "leave level out or write linearizable; single reads may still name another level. Or write write_mode = \"mixed\""
+                    .to_owned()
+            }
         }
     }
 }
@@ -302,12 +314,12 @@ fn unknown_key_help(suggestion: Option<&str>, table: &str, valid: &[&str]) -> St
 
 fn level_help(error: &InvalidLevel) -> String {
     match error {
-        InvalidLevel::Impossible { replicas: 1, .. } => "write one, quorum or all, or declare more nodes".to_owned(),
+        InvalidLevel::Impossible { replicas: 1, .. } => "write one, quorum, all or linearizable, or declare more nodes".to_owned(),
         InvalidLevel::Impossible { replicas, .. } => {
-            format!("write one, quorum or all, or counts from 1 to {replicas} such as \"r1w{replicas}\"")
+            format!("write one, quorum, all or linearizable, or counts from 1 to {replicas} such as \"r1w{replicas}\"")
         }
         InvalidLevel::WriteOnly => "write one: a bucket's level serves its reads and its writes".to_owned(),
-        InvalidLevel::Unknown { .. } => "write one, quorum, all or rXwY such as \"r2w1\"".to_owned(),
+        InvalidLevel::Unknown { .. } => "write one, quorum, all, linearizable or rXwY such as \"r2w1\"".to_owned(),
     }
 }
 

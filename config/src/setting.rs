@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use quorate_protocol::Level;
+use quorate_protocol::record::WriteMode;
 use quorate_ring::{NodeId, Zone};
 
 use crate::address::{Address, ClusterId, Secret};
@@ -140,10 +141,29 @@ texts! {
     Address: "a host and a port, in quotes, such as \"127.0.0.1:7400\"",
     ClusterId: "1 to 64 letters, digits, dots, hyphens or underscores, in quotes, such as \"shop-production\"",
     BucketName: "1 to 64 lower-case letters, digits, hyphens or underscores, in quotes, such as \"carts\"",
-    Level: "one, quorum, all or rXwY, in quotes, such as \"quorum\" or \"r2w1\"",
+    Level: "one, quorum, all, linearizable or rXwY, in quotes, such as \"quorum\" or \"r2w1\"",
     LogFormat: "\"text\" or \"json\"",
     LogFilter: "a level (off, error, warn, info, debug or trace), or levels per module, in quotes, such as \"info\" or \"info,quorate_node=debug\"; \
                 a word alone must be a level",
+}
+
+impl Setting for WriteMode {
+    const EXPECTED: &'static str = "\"mixed\" or \"lin_only\"";
+
+    fn read(item: &Item) -> Option<Self> {
+        [Self::Mixed, Self::LinOnly].into_iter().find(|mode| item.text() == Some(write_mode(*mode)))
+    }
+
+    fn show(&self) -> String {
+        quoted(write_mode(*self))
+    }
+}
+
+fn write_mode(mode: WriteMode) -> &'static str {
+    match mode {
+        WriteMode::Mixed => "mixed",
+        WriteMode::LinOnly => "lin_only",
+    }
 }
 
 impl Setting for String {

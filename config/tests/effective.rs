@@ -1,6 +1,7 @@
 //! What `config show` prints, and the values that a node gets.
 
 use quorate_config::{BucketName, Config, Origin, SourceFile, Sources, Warning};
+use quorate_protocol::record::WriteMode;
 use quorate_protocol::{BucketId, Level};
 use quorate_ring::{NodeId, PlacementTable, Ring, RingEpoch};
 
@@ -102,6 +103,7 @@ fn every_line_says_who_decided_it() {
     [[bucket]]
     name = "default"         # default
     replicas = 3             # default
+    write_mode = "mixed"     # default
     level = "quorum"         # default
     siblings_max = 16        # default
     blind_writes = true      # default
@@ -155,6 +157,14 @@ fn the_default_bucket_is_first_and_inherits_the_replicas() {
     assert_eq!((carts.replicas, carts.level), (2, Level::Counts { r: 2, w: 1 }));
     assert_eq!(config.bucket_by_id(carts.id), Some(carts));
     assert_eq!(config.bucket("cart"), None);
+}
+
+#[test]
+fn a_bucket_of_linearizable_writes_is_linearizable_by_default() {
+    let config = config(&format!("{FILE}[[bucket]]\nname = \"locks\"\nwrite_mode = \"lin_only\"\n"), &[], &[]);
+    let locks = config.bucket("locks").expect("declared");
+    assert_eq!((locks.write_mode, locks.level), (WriteMode::LinOnly, Level::Linearizable));
+    assert_eq!(config.buckets[0].write_mode, WriteMode::Mixed);
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn a_wrong_value_brings_no_errors_about_its_default() {
 fn bucket_levels_must_be_possible() {
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nlevel = \"r5w5\"\n"), @r#"
     q.toml:17:9: bucket carts: level r5w5 is impossible: each of its counts is from 1 to 3, the home replicas per key in the bucket
-      write one, quorum or all, or counts from 1 to 3 such as "r1w3"
+      write one, quorum, all or linearizable, or counts from 1 to 3 such as "r1w3"
     "#);
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nlevel = \"any\"\n"), @r"
     q.toml:17:9: bucket carts: level any is for writes only: a hint answers no read; read at one
@@ -271,11 +271,23 @@ fn bucket_levels_must_be_possible() {
     ");
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nreplicas = 2\nlevel = \"r1w3\"\n"), @r#"
     q.toml:18:9: bucket carts: level r1w3 is impossible: each of its counts is from 1 to 2, the home replicas per key in the bucket
-      write one, quorum or all, or counts from 1 to 2 such as "r1w2"
+      write one, quorum, all or linearizable, or counts from 1 to 2 such as "r1w2"
     "#);
     insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"carts\"\nlevel = \"eventual\"\n"), @r#"
     q.toml:17:9: bucket[0].level cannot be the text "eventual"
-      write one, quorum, all or rXwY, in quotes, such as "quorum" or "r2w1"
+      write one, quorum, all, linearizable or rXwY, in quotes, such as "quorum" or "r2w1"
+    "#);
+}
+
+#[test]
+fn a_bucket_of_linearizable_writes_has_no_other_level() {
+    insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"locks\"\nwrite_mode = \"lin_only\"\nlevel = \"one\"\n"), @r#"
+    q.toml:18:9: bucket locks: writes at its level one would be refused, because write_mode is "lin_only"
+      leave level out or write linearizable; single reads may still name another level. Or write write_mode = "mixed"
+    "#);
+    insta::assert_snapshot!(errors_with("[[bucket]]\nname = \"locks\"\nwrite_mode = \"strict\"\nlevel = \"one\"\n"), @r#"
+    q.toml:17:14: bucket[0].write_mode cannot be the text "strict"
+      write "mixed" or "lin_only"
     "#);
 }
 

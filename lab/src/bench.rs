@@ -15,11 +15,15 @@
 //! The generator is meant to share a machine with what it measures, so an operation costs it one small value, two clock reads, one
 //! histogram slot and one atomic word.
 //!
+//! A compare-and-set expects what its worker knows last of the key, by token and by value in turn; a worker that knows nothing of the key
+//! reads it first.
+//!
 //! **Deliberately missing.** Deletes, and writes with a context. Verification judges single reads; orders of several operations are
 //! for a checker of the history.
 
 mod client;
 mod history;
+mod known;
 mod pace;
 mod plan;
 mod row;
@@ -30,7 +34,7 @@ mod verify;
 
 pub use client::ClientTarget;
 pub use history::{History, HistoryError};
-pub use plan::{BenchLevel, Pace, Plan};
+pub use plan::{BenchLevel, Pace, Plan, Sharing};
 pub use row::Row;
 pub use run::{LoadError, Report, load, run};
 pub use tally::{Tally, Verdict};

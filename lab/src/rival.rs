@@ -2,7 +2,8 @@
 //!
 //! - *Who takes part*: a command that prints one [`Row`] as a line of JSON per operation. What else it prints is passed over.
 //! - The other store is measured *between* two rounds of ours, so that a machine that gets slower or faster meanwhile favours nobody.
-//! - Each target compares like with like: synced puts that a majority has, reads that may be stale, reads that may not.
+//! - Each target compares like with like: synced puts that a majority has, reads that may be stale, reads that may not, transactions that
+//!   compare the value and put.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -19,17 +20,32 @@ use crate::bench::Row;
 pub struct Contest {
     /// Our operation and level, as [`Row::name`] says it.
     pub ours: &'static str,
-    /// The other store's operation.
-    pub rival: &'static str,
-    /// Least ratio of our throughput to the other store's.
+    /// What it is compared with.
+    pub against: Against,
+    /// Least ratio of our throughput to that.
     pub target: f64,
 }
 
+/// What an operation of ours is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// An operation of the other store.
+    Rival(&'static str),
+    /// Another operation of ours.
+    Ours(&'static str),
+}
+
 /// What is compared.
-pub const CONTESTS: [Contest; 3] = [
-    Contest { ours: "put@quorum", rival: "put", target: 1.0 },
-    Contest { ours: "get@one", rival: "serializable-get", target: 2.0 },
-    Contest { ours: "get@quorum", rival: "get", target: 1.5 },
+pub const CONTESTS: [Contest; 8] = [
+    Contest { ours: "put@quorum", against: Against::Rival("put"), target: 1.0 },
+    Contest { ours: "get@one", against: Against::Rival("serializable-get"), target: 2.0 },
+    Contest { ours: "get@quorum", against: Against::Rival("get"), target: 1.5 },
+    Contest { ours: "get@linearizable", against: Against::Rival("get"), target: 1.5 },
+    Contest { ours: "put@linearizable", against: Against::Rival("put"), target: 0.8 },
+    Contest { ours: "put@linearizable(lin_only bucket)", against: Against::Rival("put"), target: 1.2 },
+    Contest { ours: "cas@linearizable", against: Against::Rival("cas"), target: 2.0 },
+    // One key has one order: what its coordinator does not do in one round waits for the next.
+    Contest { ours: "cas@linearizable(one key)", against: Against::Ours("cas@linearizable"), target: 0.33 },
 ];
 
 /// The other store could not be measured.
@@ -88,8 +104,12 @@ pub async fn measure(command: &str) -> Result<Vec<Row>, RivalError> {
         return Err(RivalError::Failed { status: output.status, stderr });
     }
     let rows = rows(&String::from_utf8_lossy(&output.stdout));
-    match CONTESTS.iter().find(|contest| !rows.iter().any(|row| row.op == contest.rival)) {
-        Some(contest) => Err(RivalError::Missing { op: contest.rival, stderr }),
+    let missing = CONTESTS.iter().find_map(|contest| match contest.against {
+        Against::Rival(op) if !rows.iter().any(|row| row.op == op) => Some(op),
+        Against::Rival(_) | Against::Ours(_) => None,
+    });
+    match missing {
+        Some(op) => Err(RivalError::Missing { op, stderr }),
         None => Ok(rows),
     }
 }
@@ -107,9 +127,9 @@ pub struct Comparison {
     pub ours: Vec<Row>,
     /// Mean of our operations a second.
     pub ops_per_s: f64,
-    /// The other store's row, if it was measured.
+    /// What it is compared with, if that was measured: of another operation of ours the first round, with the mean of all in it.
     pub rival: Option<Row>,
-    /// Our mean over the other store's throughput.
+    /// Our mean over its throughput.
     pub ratio: Option<f64>,
     /// Least ratio that was aimed at.
     pub target: f64,
@@ -127,14 +147,28 @@ impl Comparison {
 #[must_use]
 pub fn compare(rounds: &[Vec<Row>], rival: Option<&[Row]>) -> Vec<Comparison> {
     let comparison = |contest: &Contest| {
-        let ours: Vec<Row> = rounds.iter().filter_map(|round| round.iter().find(|row| row.name() == contest.ours)).cloned().collect();
-        let count = u32::try_from(ours.len()).map_or(1.0, |count| f64::from(count.max(1)));
-        let ops_per_s = ours.iter().map(|row| row.ops_per_s).sum::<f64>() / count;
-        let rival = rival.and_then(|rows| rows.iter().find(|row| row.op == contest.rival)).cloned();
+        let ours = all_rounds(rounds, contest.ours);
+        let ops_per_s = mean(&ours);
+        let rival = match contest.against {
+            Against::Rival(op) => rival.and_then(|rows| rows.iter().find(|row| row.op == op)).cloned(),
+            Against::Ours(name) => {
+                let others = all_rounds(rounds, name);
+                others.first().map(|first| Row { ops_per_s: mean(&others), ..first.clone() })
+            }
+        };
         let ratio = rival.as_ref().map(|row| ops_per_s / row.ops_per_s.max(f64::MIN_POSITIVE));
         Comparison { op: contest.ours, ours, ops_per_s, rival, ratio, target: contest.target }
     };
     CONTESTS.iter().map(comparison).collect()
+}
+
+fn all_rounds(rounds: &[Vec<Row>], name: &str) -> Vec<Row> {
+    rounds.iter().filter_map(|round| round.iter().find(|row| row.name() == name)).cloned().collect()
+}
+
+fn mean(rows: &[Row]) -> f64 {
+    let count = u32::try_from(rows.len()).map_or(1.0, |count| f64::from(count.max(1)));
+    rows.iter().map(|row| row.ops_per_s).sum::<f64>() / count
 }
 
 #[cfg(test)]
@@ -157,26 +191,49 @@ mod tests {
     fn ours(op: &str, level: &str, ops_per_s: f64) -> Row {
         let level = Some(level.to_owned());
         let (store, op) = ("quorate".to_owned(), op.to_owned());
-        let (unknown, verified, violations) = (None, None, None);
-        Row { store, op, level, clients: 64, ops_per_s, p50_us: 1, p99_us: 2, p999_us: Some(3), failed: 0, unknown, verified, violations }
+        let (p50_us, p99_us, p999_us) = (1, 2, Some(3));
+        let (keys, unknown, conflicts, verified, violations) = (None, None, None, None, None);
+        Row { store, op, level, keys, clients: 64, ops_per_s, p50_us, p99_us, p999_us, failed: 0, unknown, conflicts, verified, violations }
     }
 
     fn round(factor: f64) -> Vec<Row> {
-        vec![ours("put", "quorum", 4_400.0 * factor), ours("get", "one", 30_000.0 * factor), ours("get", "quorum", 16_000.0 * factor)]
+        let on = |keys: &str, row| Row { keys: Some(keys.to_owned()), ..row };
+        vec![
+            ours("put", "quorum", 4_400.0 * factor),
+            ours("get", "one", 30_000.0 * factor),
+            ours("get", "quorum", 16_000.0 * factor),
+            ours("get", "linearizable", 12_000.0 * factor),
+            ours("put", "linearizable", 3_600.0 * factor),
+            on("lin_only bucket", ours("put", "linearizable", 5_000.0 * factor)),
+            ours("cas", "linearizable", 4_500.0 * factor),
+            on("one key", ours("cas", "linearizable", 1_800.0 * factor)),
+        ]
     }
 
     #[test]
     fn ratios_are_of_our_mean_to_the_rivals_throughput() {
         let comparisons = compare(&[round(0.75), round(1.25)], Some(&rows(ETCD)));
         let ratios: Vec<_> = comparisons.iter().map(|line| (line.op, line.ratio.expect("compared"), line.met())).collect();
-        assert_eq!(ratios, [("put@quorum", 1.1, Some(true)), ("get@one", 1.5, Some(false)), ("get@quorum", 1.6, Some(true))]);
+        let expected = [
+            ("put@quorum", 1.1, Some(true)),
+            ("get@one", 1.5, Some(false)),
+            ("get@quorum", 1.6, Some(true)),
+            ("get@linearizable", 1.2, Some(false)),
+            ("put@linearizable", 0.9, Some(true)),
+            ("put@linearizable(lin_only bucket)", 1.25, Some(true)),
+            ("cas@linearizable", 1.5, Some(false)),
+            ("cas@linearizable(one key)", 0.4, Some(true)),
+        ];
+        assert_eq!(ratios, expected);
         assert!(comparisons.iter().all(|line| line.ours.len() == 2));
     }
 
     #[test]
-    fn without_a_rival_there_are_no_ratios() {
+    fn without_a_rival_there_are_no_ratios_to_one() {
         let comparisons = compare(&[round(1.0)], None);
-        assert!(comparisons.iter().all(|line| line.ratio.is_none() && line.met().is_none() && line.ops_per_s > 0.0));
+        let (ours, rivals): (Vec<_>, Vec<_>) = comparisons.iter().partition(|line| line.op == "cas@linearizable(one key)");
+        assert!(rivals.iter().all(|line| line.ratio.is_none() && line.met().is_none() && line.ops_per_s > 0.0));
+        assert!(ours.iter().all(|line| line.met() == Some(true)), "it is compared with another one of ours");
     }
 
     #[test]

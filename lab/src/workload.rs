@@ -6,7 +6,7 @@
 //! | idea | file |
 //! |---|---|
 //! | which keys are popular | `distribution.rs` |
-//! | how many reads for how many writes | `mix.rs` |
+//! | how many reads, writes and compare-and-sets | `mix.rs` |
 //! | values that prove who wrote them, and for which key | `value.rs` |
 //!
 //! Values are unique, so that every read names its write.
@@ -32,7 +32,7 @@ pub struct Workload {
     pub keys: u64,
     /// Which of them are popular.
     pub distribution: Distribution,
-    /// Reads and writes.
+    /// Reads, writes and compare-and-sets.
     pub mix: Mix,
     /// Length of each value; at least [`VALUE_BYTES_MIN`].
     pub value_bytes: usize,
@@ -64,13 +64,15 @@ impl KeyNumber {
     }
 }
 
-/// Reading or writing.
+/// What is done to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// A get.
     Get,
     /// A put.
     Put,
+    /// A compare-and-set.
+    Cas,
 }
 
 impl std::fmt::Display for Operation {
@@ -78,6 +80,7 @@ impl std::fmt::Display for Operation {
         f.write_str(match self {
             Self::Get => "get",
             Self::Put => "put",
+            Self::Cas => "cas",
         })
     }
 }

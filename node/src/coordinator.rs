@@ -1,8 +1,9 @@
-//! Coordinating client operations: checks, then a machine of `quorate_protocol::eventual`, then the answer.
+//! Coordinating client operations: checks, then a machine of `quorate_protocol`, then the answer.
 //!
 //! A request is checked completely before any replica is asked. The machine's driver ([`drive`]) is the same for reads and
 //! writes, and goes on behind the answer until the machine is done.
 
+mod chain;
 mod drive;
 mod list;
 mod read;
@@ -16,6 +17,7 @@ use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Reason, Sized};
 use quorate_protocol::{Context, SealedContext, Tick};
 
+pub(crate) use chain::{Proposers, Target, change, outcome, state};
 pub(crate) use drive::{BACKGROUND_BYTES_MAX, Subject};
 pub(crate) use list::{keys_here, list};
 pub(crate) use read::read;

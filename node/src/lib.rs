@@ -7,6 +7,7 @@
 //! ```text
 //!                    accept.rs           coordinator/              quorate-protocol
 //!   client -- kv --> service/kv -------> read, write, list ------> eventual::{Read, Write}
+//!                                        chain/ ----------------> chain::{ChainRead, Proposer}
 //!                                          | drive.rs <---------- effects
 //!                                          v            \
 //!                                   replica.rs (here)    peers/ (there) --> other nodes
@@ -19,6 +20,7 @@ mod clock;
 mod coordinator;
 mod fallback;
 mod faults;
+mod finisher;
 mod handoff;
 mod http;
 mod identity;

@@ -22,6 +22,9 @@ use crate::store::{PROPERTIES, Store};
 /// Bucket bounds of request durations, in seconds: from a local read to a total deadline.
 const DURATION_BOUNDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
+/// Bucket bounds of the rounds of one operation.
+const ROUND_BOUNDS: [f64; 7] = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 16.0];
+
 /// Which operation a request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
@@ -29,12 +32,27 @@ pub(crate) enum Op {
     Put,
     Delete,
     List,
+    Cas,
+    Modify,
+}
+
+impl Op {
+    /// The ways in which it can end.
+    fn endings(self) -> &'static [Ended] {
+        match self {
+            Self::Get | Self::List => &[Ended::Ok, Ended::NotApplied],
+            Self::Put | Self::Delete | Self::Modify => &[Ended::Ok, Ended::NotApplied, Ended::Unknown],
+            Self::Cas => &[Ended::Ok, Ended::Conflict, Ended::NotApplied, Ended::Unknown],
+        }
+    }
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ended {
     Ok,
+    /// A compare-and-set whose expectation did not hold.
+    Conflict,
     NotApplied,
     Unknown,
 }
@@ -65,6 +83,8 @@ impl EncodeLabelValue for Op {
             Self::Put => "put",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Cas => "cas",
+            Self::Modify => "modify",
         };
         EncodeLabelValue::encode(&text, encoder)
     }
@@ -74,6 +94,7 @@ impl EncodeLabelValue for Ended {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
         let text = match self {
             Self::Ok => "ok",
+            Self::Conflict => "conflict",
             Self::NotApplied => "not_applied",
             Self::Unknown => "unknown",
         };
@@ -168,6 +189,19 @@ pub(crate) struct Metrics {
     fsyncs: Counter,
     commits: Counter,
     ring_epoch: Gauge<u64, AtomicU64>,
+    /// Rounds that linearizable operations needed.
+    pub(crate) lin_rounds: Histogram,
+    /// Rounds beaten by another proposer.
+    pub(crate) lin_contention: Counter,
+    /// Rounds that took eventual versions into a chain.
+    pub(crate) lin_absorptions: Counter,
+    /// Rounds of one round trip.
+    pub(crate) lin_sticky: Counter,
+    /// Keys that were left undecided and finished here.
+    pub(crate) lin_finished: Counter,
+    lin_undecided: Gauge,
+    /// Times that two states came with one ballot. Never, unless a proposer is broken.
+    pub(crate) ballots_used_twice: Counter,
     /// Hints delivered from here.
     pub(crate) hints_replayed: Counter,
     /// Messages to peers.
@@ -206,6 +240,13 @@ impl Metrics {
             fsyncs: Counter::default(),
             commits: Counter::default(),
             ring_epoch: Gauge::default(),
+            lin_rounds: Histogram::new(ROUND_BOUNDS),
+            lin_contention: Counter::default(),
+            lin_absorptions: Counter::default(),
+            lin_sticky: Counter::default(),
+            lin_finished: Counter::default(),
+            lin_undecided: Gauge::default(),
+            ballots_used_twice: Counter::default(),
             hints_replayed: Counter::default(),
             messages: Counter::default(),
             replica_requests: Counter::default(),
@@ -216,7 +257,7 @@ impl Metrics {
             in_flight: Gauge::default(),
         };
         metrics.register();
-        for level in levels.chain([Level::Any, Level::One, Level::Quorum, Level::All]).collect::<BTreeSet<_>>() {
+        for level in levels.chain([Level::Any, Level::One, Level::Quorum, Level::All, Level::Linearizable]).collect::<BTreeSet<_>>() {
             metrics.begin_at_zero(level);
         }
         for reason in [Dropped::Full, Dropped::Expired, Dropped::Refused] {
@@ -237,6 +278,8 @@ impl Metrics {
         r.register("hints_replayed", "Hints delivered from here", self.hints_replayed.clone());
         r.register("hints_dropped", "Hints not kept, or given up", self.hints_dropped.clone());
         r.register("hints_pending", "Hints kept here, by whom they are for", self.hints_pending.clone());
+        self.register_chains();
+        let r = &mut self.registry;
         r.register("peer_up", "Whether another node answers", self.peer_up.clone());
         r.register("ring_epoch", "The ring epoch in force", self.ring_epoch.clone());
         r.register("messages", "Messages sent to other nodes", self.messages.clone());
@@ -257,16 +300,33 @@ impl Metrics {
         }
     }
 
+    fn register_chains(&mut self) {
+        let r = &mut self.registry;
+        r.register("lin_rounds", "Rounds that a linearizable operation needed; 0 if it was answered without one", self.lin_rounds.clone());
+        r.register("lin_contention", "Rounds beaten by a proposer on another node", self.lin_contention.clone());
+        r.register("lin_absorptions", "Rounds that took eventual versions into a chain", self.lin_absorptions.clone());
+        r.register("lin_sticky_rounds", "Rounds that took one round trip", self.lin_sticky.clone());
+        r.register("lin_undecided", "Keys with an accepted state that is not known to be chosen", self.lin_undecided.clone());
+        r.register("lin_finished", "Keys that a dead coordinator left undecided and that were finished here", self.lin_finished.clone());
+        r.register(
+            "ballots_used_twice",
+            "Times that two states came with one ballot: a proposer is broken",
+            self.ballots_used_twice.clone(),
+        );
+    }
+
     fn begin_at_zero(&self, level: Level) {
         let (is_read, level) = (level != Level::Any, LevelLabel(level));
         drop(self.hints_stored.get_or_create(&LevelLabels { level }));
         drop(self.unknown.get_or_create(&LevelLabels { level }));
-        let ops: &[Op] = if is_read { &[Op::Get, Op::List, Op::Put, Op::Delete] } else { &[Op::Put, Op::Delete] };
+        let ops: &[Op] = match level.0 {
+            Level::Any => &[Op::Put, Op::Delete],
+            Level::Linearizable => &[Op::Get, Op::List, Op::Put, Op::Delete, Op::Cas, Op::Modify],
+            Level::One | Level::Quorum | Level::All | Level::Counts { .. } => &[Op::Get, Op::List, Op::Put, Op::Delete],
+        };
         for op in ops {
-            let writes = matches!(op, Op::Put | Op::Delete);
-            for outcome in [Ended::Ok, Ended::NotApplied, Ended::Unknown].into_iter().filter(|outcome| writes || *outcome != Ended::Unknown)
-            {
-                drop(self.requests.get_or_create(&RequestLabels { op: *op, level, outcome }));
+            for outcome in op.endings() {
+                drop(self.requests.get_or_create(&RequestLabels { op: *op, level, outcome: *outcome }));
             }
         }
         if is_read {
@@ -314,11 +374,12 @@ impl Metrics {
     }
 
     /// Brings what is read rather than counted up to date.
-    pub(crate) fn refresh(&self, store: &Store, epoch: u64, peers: impl Iterator<Item = (NodeId, bool)>) {
+    pub(crate) fn refresh(&self, store: &Store, epoch: u64, undecided: usize, peers: impl Iterator<Item = (NodeId, bool)>) {
         let counters = store.counters();
         self.fsyncs.inner().store(counters.fsyncs, Ordering::Relaxed);
         self.commits.inner().store(counters.writes, Ordering::Relaxed);
         self.ring_epoch.set(epoch);
+        self.lin_undecided.set(i64::try_from(undecided).unwrap_or(i64::MAX));
         let mut hints = store.all_hint_stats();
         for (node, up) in peers {
             self.peer_up.get_or_create(&PeerLabels { peer: node.to_string() }).set(i64::from(up));
@@ -359,6 +420,10 @@ mod tests {
             "quorate_conflicts_total{level=\"one\"} 0",
             "quorate_hints_stored_total{level=\"quorum\"} 0",
             "quorate_hints_dropped_total{reason=\"expired\"} 0",
+            "quorate_requests_total{op=\"cas\",level=\"linearizable\",outcome=\"conflict\"} 0",
+            "quorate_lin_contention_total 0",
+            "quorate_lin_rounds_count 0",
+            "quorate_ballots_used_twice_total 0",
             "quorate_fsyncs_total 0",
             "quorate_commits_total 0",
         ] {

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::coordinator::Proposers;
 use crate::fallback::Fallback;
 use crate::faults::FaultTable;
+use crate::finisher::Undecided;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::store::Store;
@@ -57,6 +59,10 @@ pub(crate) struct Node {
     pub(crate) vouching: Vouching,
     /// What this node has given out for keys it is no home of.
     pub(crate) fallback: Fallback,
+    /// Who changes keys by consensus here.
+    pub(crate) proposers: Proposers,
+    /// Keys of which this node has accepted a state without knowing that it is chosen.
+    pub(crate) undecided: Undecided,
     /// Set when the node is about to stop: it finishes requests and takes no new ones.
     pub(crate) draining: AtomicBool,
     /// Cancelled when the node stops.

@@ -166,6 +166,12 @@ impl Peers {
         homes.iter().filter(|node| self.by_node.get(node).is_some_and(|peer| !peer.is_up())).collect()
     }
 
+    /// About how long the slowest of `homes` that answers takes to do so, in microseconds; zero if that is not known.
+    pub(crate) fn rtt_micros(&self, homes: &PreferenceList) -> u64 {
+        let peers = homes.iter().filter_map(|node| self.by_node.get(&node)).filter(|peer| peer.is_up());
+        peers.map(|peer| peer.rtt_micros()).max().unwrap_or(0)
+    }
+
     /// `homes` in the order in which to ask them: `me` first, then those that answer fastest.
     pub(crate) fn preferred(&self, me: NodeId, homes: &PreferenceList) -> Vec<NodeId> {
         let mut order: Vec<NodeId> = homes.iter().collect();

@@ -5,6 +5,7 @@
 
 use quorate_config::BucketProperties;
 use quorate_protocol::Options;
+use quorate_protocol::chain::{ChainRequest, ChainState};
 use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::machine::MintRefusal;
 use quorate_protocol::notes::Notes;
@@ -15,6 +16,7 @@ use quorate_rpc::peer::ReplicaCall;
 use crate::coordinator::Subject;
 use crate::node::Node;
 use crate::store::{Commit, Durability, StorageKey, StoreError};
+use crate::topology::Place;
 
 /// An answer, and from when on it is true.
 pub(crate) enum Answer {
@@ -62,7 +64,7 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     let Some(bucket) = node.placement.bucket(call.bucket) else {
         return Answer::Now(ReplicaReply::Refused(Refusal::Malformed));
     };
-    let place = node.placement.place(bucket.replicas, &call.key);
+    let place = node.placement.place(bucket, &call.key);
     let key = StorageKey::new(place.partition, call.bucket, &call.key);
     let answer = match &call.request {
         ReplicaRequest::Read { .. } => node.store.read(&key).map(|record| {
@@ -80,11 +82,51 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
                 .update(&key, durability(bucket, is_hint || strict.is_some()), transition)
                 .map(|(reply, commit)| Answer::After(commit, reply))
         }
+        ReplicaRequest::Chain { request, .. } => serve_chain(node, call, request, &place, &key),
     };
     answer.unwrap_or_else(|error| {
         log_failure(&error);
         Answer::Now(ReplicaReply::Refused(refusal(&error)))
     })
+}
+
+/// Takes part in a key's chain. Promises and acceptances are synced in every bucket, together with all that was queued before them, so
+/// what a promise shows of the eventual view is durable with it. That a state was chosen can be found out again.
+fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &Place, key: &StorageKey) -> Result<Answer, StoreError> {
+    let act = |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
+    let durability = match request {
+        ChainRequest::Read { .. } => {
+            let mut record = node.store.read(key)?.unwrap_or_default();
+            return Ok(Answer::Now(act(&mut record)));
+        }
+        ChainRequest::Prepare { .. } => Durability::Synced,
+        ChainRequest::Accept { proposal, .. } => {
+            follow(node, &proposal.state);
+            Durability::Synced
+        }
+        ChainRequest::Learn { state, .. } => {
+            state.iter().for_each(|state| follow(node, state));
+            Durability::Buffered
+        }
+    };
+    let transition = |record: &mut KeyRecord| (act(record), record.chain.accepted_at(), record.chain.decided);
+    let ((reply, accepted, decided), commit) = node.store.update(key, durability, transition)?;
+    if let ReplicaReply::Refused(Refusal::BallotUsedTwice) = &reply {
+        node.metrics.ballots_used_twice.inc();
+        tracing::error!(bucket = %call.bucket, request = %call.request, "two states came with one ballot: a proposer is broken");
+    }
+    if place.record.role == Role::Home {
+        node.undecided.note(call.bucket, &call.key, accepted > decided, node.clock.tick());
+    }
+    Ok(Answer::After(commit, reply))
+}
+
+/// Follows the clock of a state's newest version.
+fn follow(node: &Node, state: &ChainState) {
+    if let Some(newest) = state.siblings.live().map(|(_, version)| version.hlc).max() {
+        // A stamp too far ahead is not followed; heartbeats tell the operator about it.
+        let _ = node.clock.observe(newest);
+    }
 }
 
 /// Gives a write its dot, in this node's record or, as a stranger, without one.
@@ -110,7 +152,7 @@ pub(crate) fn mint_here(node: &Node, subject: &Subject, write: &Mint, role: Role
     if role == Role::Stranger {
         return node.fallback.with(bucket.id, key, give).map(|minted| (minted, None));
     }
-    let place = node.placement.place(bucket.replicas, key);
+    let place = node.placement.place(bucket, key);
     let key = StorageKey::new(place.partition, bucket.id, key);
     match node.store.update(&key, durability(bucket, level.is_strict()), give) {
         Ok((minted, commit)) => Ok((minted?, Some(commit))),

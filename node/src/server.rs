@@ -26,15 +26,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::coordinator::Proposers;
 use crate::fallback::Fallback;
 use crate::faults::FaultTable;
+use crate::finisher::Undecided;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::peers::Peers;
 use crate::store::{Expected, Init, MemoryDisk, OpenError, Opened, Store, StoreError, StoreOptions};
 use crate::topology::Placement;
 use crate::vouching::Vouching;
-use crate::{accept, coordinator, handoff, http, vouching};
+use crate::{accept, coordinator, finisher, handoff, http, vouching};
 
 /// How far ahead of the clock stamps are reserved, and how often.
 const RESERVE_AHEAD_MS: u64 = 3_000;
@@ -132,6 +134,7 @@ pub async fn serve_in(
     tokio::spawn(accept::run(Arc::clone(&node), listener));
     Peers::start(&node);
     handoff::start(&node);
+    finisher::start(&node);
     let (id, boot) = (node.me(), node.identity.boot.0);
     tracing::info!(node = %id, boot, address, metrics_address, "node is listening");
     shutdown.await;
@@ -175,6 +178,8 @@ pub(crate) fn open(
         quarantine: OnceLock::new(),
         vouching,
         fallback: Fallback::default(),
+        proposers: Proposers::new(config.node.id, opened.boot),
+        undecided: Undecided::default(),
         draining: AtomicBool::new(false),
         stopping: CancellationToken::new(),
         background: TaskTracker::new(),
@@ -229,6 +234,7 @@ async fn reserve_stamps(node: Arc<Node>) {
 async fn stop(node: &Arc<Node>) -> Result<(), ServeError> {
     tracing::info!(node = %node.me(), "node is stopping");
     node.draining.store(true, Ordering::Relaxed);
+    node.proposers.close();
     node.background.close();
     let requests = async {
         // Every permit back means that every client has its answer.
@@ -253,7 +259,7 @@ impl Node {
     /// All metrics, brought up to date.
     pub(crate) fn render_metrics(&self) -> String {
         let peers = self.peers.all().map(|peer| (peer.node, peer.is_up()));
-        self.metrics.refresh(&self.store, self.placement.epoch().0, peers);
+        self.metrics.refresh(&self.store, self.placement.epoch().0, self.undecided.len(), peers);
         self.metrics.render()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use quorate_config::{BucketProperties, Config};
 use quorate_protocol::BucketId;
-use quorate_protocol::record::{PartitionRecord, Role};
+use quorate_protocol::record::{PartitionRecord, Role, WriteMode};
 use quorate_ring::{NodeId, PartitionId, PlacementError, PlacementTable, PreferenceList, Ring, RingEpoch};
 use quorate_rpc::kv::{BucketInfo, Topology};
 
@@ -62,23 +62,23 @@ impl Placement {
         self.ring.load().epoch()
     }
 
-    /// Where a key of a bucket with `replicas` copies lives.
-    pub(crate) fn place(&self, replicas: u8, key: &[u8]) -> Place {
+    /// Where a bucket's key lives.
+    pub(crate) fn place(&self, bucket: &BucketProperties, key: &[u8]) -> Place {
         let ring = self.ring.load();
         let partition = ring.partitions().of_key(key);
-        self.place_in(table(&ring, replicas), partition)
+        self.place_in(table(&ring, bucket.replicas), partition, bucket.write_mode)
     }
 
-    /// Where a whole partition lives.
-    pub(crate) fn place_partition(&self, replicas: u8, partition: PartitionId) -> Option<Place> {
+    /// Where a bucket's part of a whole partition lives.
+    pub(crate) fn place_partition(&self, bucket: &BucketProperties, partition: PartitionId) -> Option<Place> {
         let ring = self.ring.load();
-        ring.partitions().contains(partition).then(|| self.place_in(table(&ring, replicas), partition))
+        ring.partitions().contains(partition).then(|| self.place_in(table(&ring, bucket.replicas), partition, bucket.write_mode))
     }
 
-    fn place_in(&self, table: &PlacementTable, partition: PartitionId) -> Place {
+    fn place_in(&self, table: &PlacementTable, partition: PartitionId, write_mode: WriteMode) -> Place {
         let homes = table.preference_list(partition).clone();
         let role = if homes.contains(self.me) { Role::Home } else { Role::Stranger };
-        Place { homes, partition, record: PartitionRecord { epoch: table.epoch(), role } }
+        Place { homes, partition, record: PartitionRecord { epoch: table.epoch(), role, write_mode } }
     }
 
     /// Partition copies this node keeps, over all tables.
@@ -109,6 +109,7 @@ fn info(bucket: &BucketProperties) -> BucketInfo {
         level: bucket.level,
         siblings_max: u32::try_from(bucket.siblings_max).unwrap_or(u32::MAX),
         blind_writes: bucket.blind_writes,
+        write_mode: bucket.write_mode,
     }
 }
 

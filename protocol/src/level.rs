@@ -10,8 +10,9 @@
 //! | `quorum` | majority of home replicas | majority of home replicas |
 //! | `all` | every home replica | every home replica |
 //! | `rXwY` | X home replicas | Y home replicas |
+//! | `linearizable` | majority of home replicas, by consensus | majority of home replicas, by consensus |
 //!
-//! `quorum` and `all` are *strict*: their replicas answer only at the current ring epoch, hints never count, and a read
+//! `quorum`, `all` and `linearizable` are *strict*: their replicas answer only at the current ring epoch, hints never count, and a read
 //! repairs before it answers. `rXwY` is never strict, whatever X and Y are: it is the plain Dynamo quorum of DDIA's
 //! figure 9-6, kept so that people can watch what it does not give.
 //!
@@ -40,6 +41,8 @@ pub enum Level {
         /// Home replicas that must store a write.
         w: u8,
     },
+    /// In one order that everybody agrees on and that keeps to real time.
+    Linearizable,
 }
 
 /// Whether an operation reads or writes; some levels exist for one of them only.
@@ -55,7 +58,7 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum InvalidLevel {
     /// The text names no level.
-    #[error("{text:?} is not a level; write any, one, quorum, all or rXwY such as r2w1")]
+    #[error("{text:?} is not a level; write any, one, quorum, all, linearizable or rXwY such as r2w1")]
     Unknown {
         /// What was written.
         text: String,
@@ -76,7 +79,7 @@ pub enum InvalidLevel {
 impl Level {
     /// True for levels whose replicas answer only at the current ring epoch and whose reads repair before they answer.
     pub fn is_strict(self) -> bool {
-        matches!(self, Self::Quorum | Self::All)
+        matches!(self, Self::Quorum | Self::All | Self::Linearizable)
     }
 
     /// Number of distinct home replicas that `access` needs, out of `replicas`.
@@ -89,7 +92,7 @@ impl Level {
         let count = match (self, access) {
             (Self::Any, Access::Read) => return Err(InvalidLevel::WriteOnly),
             (Self::Any | Self::One, _) => 1,
-            (Self::Quorum, _) => majority(replicas),
+            (Self::Quorum | Self::Linearizable, _) => majority(replicas),
             (Self::All, _) => replicas,
             (Self::Counts { r, .. }, Access::Read) => r,
             (Self::Counts { w, .. }, Access::Write) => w,
@@ -119,6 +122,10 @@ impl Level {
                 "all {replicas} home replicas answer: as quorum, and every replica holds the write when it is acknowledged; \
                  one unreachable replica makes the operation fail"
             ),
+            Self::Linearizable => format!(
+                "{majority} of {replicas} home replicas agree by consensus: all linearizable operations on a key happen in one order that keeps \
+                 to real time, as if there were one copy; eventual writes enter it at one point each and are never lost silently"
+            ),
             Self::Counts { r, w } => format!(
                 "{r} of {replicas} home replicas answer a read and {w} a write, repaired behind the answer: {}",
                 if u16::from(r) + u16::from(w) > u16::from(replicas) {
@@ -144,6 +151,7 @@ impl fmt::Display for Level {
             Self::Quorum => f.write_str("quorum"),
             Self::All => f.write_str("all"),
             Self::Counts { r, w } => write!(f, "r{r}w{w}"),
+            Self::Linearizable => f.write_str("linearizable"),
         }
     }
 }
@@ -158,6 +166,7 @@ impl FromStr for Level {
             "one" => return Ok(Self::One),
             "quorum" => return Ok(Self::Quorum),
             "all" => return Ok(Self::All),
+            "linearizable" => return Ok(Self::Linearizable),
             _ => {}
         }
         let (r, w) = text.strip_prefix('r').and_then(|rest| rest.split_once('w')).ok_or_else(unknown)?;
@@ -192,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_level_is_spelled_one_way() {
-        for text in ["any", "one", "quorum", "all", "r1w1", "r2w1", "r10w255"] {
+        for text in ["any", "one", "quorum", "all", "linearizable", "r1w1", "r2w1", "r10w255"] {
             let level: Level = text.parse().expect("a level");
             assert_eq!(level.to_string(), text);
         }
@@ -214,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn only_quorum_and_all_are_strict() {
+    fn explicit_counts_are_never_strict() {
         assert!(Level::Quorum.is_strict() && Level::All.is_strict());
         assert!(!Level::Counts { r: 3, w: 3 }.is_strict() && !Level::One.is_strict() && !Level::Any.is_strict());
     }

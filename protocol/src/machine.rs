@@ -8,6 +8,8 @@ use std::fmt;
 
 use quorate_ring::NodeId;
 
+use crate::chain::Ballot;
+use crate::hlc::Hlc;
 use crate::ids::Tick;
 use crate::notes::{Mark, Notes};
 use crate::record::Role;
@@ -23,6 +25,10 @@ pub enum Timer {
     Hedge,
     /// A replica has not acknowledged for long: keep a hint for it.
     Hint,
+    /// A message may have been lost: send it again.
+    Resend,
+    /// Another proposer was in the way: try again.
+    Retry,
 }
 
 /// What a driver tells a machine.
@@ -47,8 +53,23 @@ pub enum Input {
     HintKept(NodeId),
     /// No hint could be kept for this replica.
     HintRefused(NodeId),
+    /// To `DrawBallot`.
+    Drawn(Drawn),
+    /// To `DrawBallot`: what was seen is too far ahead to be followed.
+    BallotRefused,
     /// A timer that the machine had set went off.
     Timer(Timer),
+}
+
+/// What a proposer needs for one round, none of it ever given out before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Drawn {
+    /// A ballot above what the machine had seen.
+    pub ballot: Ballot,
+    /// A higher one.
+    pub next: Ballot,
+    /// The node's clock.
+    pub hlc: Hlc,
 }
 
 /// Why the coordinator's own replica gave a write no dot.
@@ -86,14 +107,19 @@ pub enum Effect<A> {
         /// What the replica may lack.
         delta: Siblings,
     },
-    /// Give a `Timer` input at a tick. A machine sets each timer again only after it went off.
+    /// Draw ballots for a round, above `seen`; answer with `Drawn` or `BallotRefused`.
+    DrawBallot {
+        /// The highest ballot that the machine has seen.
+        seen: Ballot,
+    },
+    /// Give a `Timer` input at a tick. Timers do not replace each other; one that is no longer wanted is ignored.
     SetTimer {
         /// Which.
         timer: Timer,
         /// When.
         at: Tick,
     },
-    /// The operation's answer, given exactly once. The machine may have work left.
+    /// An operation's answer, given exactly once for each operation. The machine may have work left.
     Finish(A),
 }
 
@@ -103,6 +129,7 @@ impl<A> fmt::Display for Effect<A> {
             Self::Send { to, request } => write!(f, "-> {to} {request}"),
             Self::Mint { role, .. } => write!(f, "mint as {role:?}"),
             Self::KeepHint { target, .. } => write!(f, "keep hint for {target}"),
+            Self::DrawBallot { seen } => write!(f, "draw a ballot above {seen}"),
             Self::SetTimer { timer, at } => write!(f, "timer {timer:?} at {}us", at.0),
             Self::Finish(_) => f.write_str("finish"),
         }
@@ -118,11 +145,14 @@ impl fmt::Display for Input {
             Self::Reply { from, reply } => match reply {
                 ReplicaReply::State { siblings } => write!(f, "<- {from} State {}", siblings.context()),
                 ReplicaReply::Stored => write!(f, "<- {from} Stored"),
+                ReplicaReply::Chain(reply) => write!(f, "<- {from} {reply}"),
                 ReplicaReply::Refused(refusal) => write!(f, "<- {from} {refusal}"),
             },
             Self::PeerDown(node) => write!(f, "{node} down"),
             Self::HintKept(node) => write!(f, "hint for {node} kept"),
             Self::HintRefused(node) => write!(f, "hint for {node} refused"),
+            Self::Drawn(drawn) => write!(f, "ballot {}", drawn.ballot),
+            Self::BallotRefused => f.write_str("ballot refused"),
             Self::Timer(timer) => write!(f, "timer {timer:?}"),
         }
     }

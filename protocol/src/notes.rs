@@ -64,6 +64,42 @@ marks! {
     BeganTooLate,
     /// A full disk gave up writes that were under way.
     WritesGivenUp,
+    /// A replica had promised something higher than a proposer prepared.
+    PrepareRejected,
+    /// A replica had promised something higher than what it was to accept.
+    AcceptRejected,
+    /// A replica did not accept a state that had not seen all it holds.
+    AcceptDirty,
+    /// A linearizable read was answered in one round trip.
+    ChainReadFast,
+    /// A linearizable read brought a majority to the state it returned before it answered.
+    ChainReadRepaired,
+    /// A linearizable read found eventual versions that the chain had not seen.
+    ChainReadDirty,
+    /// A linearizable read gave way to a proposer and went through consensus.
+    ChainReadContended,
+    /// A proposer extended a state that was not known to be chosen.
+    UndecidedAdopted,
+    /// A round took eventual versions into the chain.
+    Absorbed,
+    /// A round was beaten by another proposer and waits for its next try.
+    RoundContended,
+    /// Several operations shared a round.
+    RoundShared,
+    /// A round needed no second phase.
+    RoundSkippedAccept,
+    /// A write took one round trip.
+    StickyRound,
+    /// A retried linearizable operation was found in the chain.
+    OnceFound,
+    /// A linearizable operation came after its lane had gone on.
+    OnceSuperseded,
+    /// A compare-and-set failed and was recorded.
+    CasFailureRecorded,
+    /// A compare-and-set failed without a trace.
+    CasFailureUnrecorded,
+    /// A message of a round was sent again.
+    RoundResent,
 }
 
 impl fmt::Display for Mark {

@@ -12,6 +12,7 @@ use std::fmt;
 use quorate_ring::{NodeId, RingEpoch};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::state::Inapplicable;
 use crate::level::{InvalidLevel, Level};
 use crate::replica::Refusal;
 use crate::sealed::SealedContext;
@@ -130,6 +131,8 @@ pub struct Receipt {
     pub micros: u64,
     /// A write at `any` that only a hint holds so far.
     pub hint_only: bool,
+    /// Consensus rounds that were tried, the last of which succeeded; 0 if none was needed.
+    pub rounds: u16,
 }
 
 impl Receipt {
@@ -226,6 +229,33 @@ pub enum Reason {
         /// The bucket.
         bucket: String,
     },
+    /// A later operation of the same client and lane has been applied to the key: this sending did nothing.
+    #[error("a later operation of this client has been applied to the key; this sending did nothing")]
+    Superseded,
+    /// The operation is older than what the key remembers of its clients: this sending did nothing.
+    #[error("the operation is older than what the key remembers; this sending did nothing")]
+    OpIdTooOld,
+    /// The operation's name says that it was issued in the future.
+    #[error("the operation was issued more than {} s ahead of this node's clock; check the client's clock", crate::chain::operation::ISSUED_AHEAD_MS_MAX / 1000)]
+    OpIdTooNew,
+    /// Somebody settled the operation as never to be applied.
+    #[error("the operation was settled as never to be applied")]
+    Fenced,
+    /// The function does not apply to what the key holds.
+    #[error("{why}")]
+    Inapplicable {
+        /// Why.
+        why: Inapplicable,
+    },
+    /// The bucket takes linearizable writes only.
+    #[error("bucket {bucket:?} takes linearizable writes only (write_mode = \"lin_only\")")]
+    LinOnlyBucket {
+        /// The bucket.
+        bucket: String,
+    },
+    /// A linearizable write replaces everything that was ordered before it, and cannot be told to replace something else.
+    #[error("a linearizable write takes no context: it replaces all that comes before it; use compare-and-set with the token of a read")]
+    ContextAtLinearizable,
     /// The write's context has too many entries: its client wrote many times beside versions that it never read.
     #[error("the context has more than {len_max} entries; read the key again and write with that context")]
     ContextTooLong {
@@ -271,6 +301,13 @@ impl Reason {
             | Self::InvalidContext
             | Self::UnknownBucket { .. }
             | Self::BlindWriteRefused { .. }
+            | Self::Superseded
+            | Self::OpIdTooOld
+            | Self::OpIdTooNew
+            | Self::Fenced
+            | Self::Inapplicable { .. }
+            | Self::LinOnlyBucket { .. }
+            | Self::ContextAtLinearizable
             | Self::ContextTooLong { .. } => false,
         }
     }

@@ -72,7 +72,7 @@ impl SloppyQuorum {
 /// Who must answer a read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReadQuorum {
-    /// At `quorum` and `all`.
+    /// At `quorum`, `all` and `linearizable`.
     Strict(StrictQuorum),
     /// At `one` and `rXwY`.
     Plain(PlainQuorum),
@@ -81,7 +81,7 @@ pub enum ReadQuorum {
 /// Who must store a write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WriteQuorum {
-    /// At `quorum` and `all`.
+    /// At `quorum`, `all` and `linearizable`.
     Strict(StrictQuorum),
     /// At `one` and `rXwY`.
     Plain(PlainQuorum),
@@ -97,7 +97,7 @@ impl ReadQuorum {
     pub fn of(level: Level, homes: PreferenceList, epoch: RingEpoch, options: Options) -> Result<Self, InvalidLevel> {
         let needed = level.needed(Access::Read, count(&homes))?;
         Ok(match level {
-            Level::Quorum => Self::Strict(StrictQuorum::majority(homes, epoch, options)),
+            Level::Quorum | Level::Linearizable => Self::Strict(StrictQuorum::majority(homes, epoch, options)),
             Level::All => Self::Strict(StrictQuorum::all(homes, epoch)),
             Level::Any | Level::One | Level::Counts { .. } => Self::Plain(PlainQuorum { homes, needed }),
         })
@@ -139,7 +139,7 @@ impl WriteQuorum {
     pub fn of(level: Level, homes: PreferenceList, epoch: RingEpoch, options: Options) -> Result<Self, InvalidLevel> {
         let needed = level.needed(Access::Write, count(&homes))?;
         Ok(match level {
-            Level::Quorum => Self::Strict(StrictQuorum::majority(homes, epoch, options)),
+            Level::Quorum | Level::Linearizable => Self::Strict(StrictQuorum::majority(homes, epoch, options)),
             Level::All => Self::Strict(StrictQuorum::all(homes, epoch)),
             Level::One | Level::Counts { .. } => Self::Plain(PlainQuorum { homes, needed }),
             Level::Any => Self::Sloppy(SloppyQuorum::new(homes)),

@@ -6,6 +6,7 @@
 use quorate_ring::RingEpoch;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::ChainRecord;
 use crate::ids::KeyEpoch;
 use crate::siblings::Siblings;
 
@@ -23,8 +24,10 @@ pub struct OwnDots {
 pub struct KeyRecord {
     /// Where this node's own dots for the key stand; absent when it never gave one out, or forgot.
     pub own: Option<OwnDots>,
-    /// The eventual view: what was written and not yet replaced.
+    /// The eventual view: what was written and not yet replaced. Holds the versions of chosen chain states, never of undecided ones.
     pub eventual: Siblings,
+    /// This replica's part in the key's linearizable chain.
+    pub chain: ChainRecord,
 }
 
 /// What this node is to a partition.
@@ -43,4 +46,18 @@ pub struct PartitionRecord {
     pub epoch: RingEpoch,
     /// What the replica is to the partition at that epoch.
     pub role: Role,
+    /// Which writes the key's bucket takes.
+    pub write_mode: WriteMode,
+}
+
+/// Which writes a bucket takes. Fixed for the life of a bucket: eventual writes that were there before could come back to life under
+/// one-round-trip writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteMode {
+    /// Eventual and linearizable ones, on the same keys.
+    #[default]
+    Mixed,
+    /// Linearizable ones only; those of a steady writer then take one round trip.
+    LinOnly,
 }

@@ -8,6 +8,8 @@
 //! - *Upon any request while not on the key's preference list*: refuse; a stranger's copy counts for nothing.
 //! - *Upon `Replicate`*: merge the delta, acknowledge. Storing the same delta again changes nothing and is acknowledged again.
 //! - *Upon `Read`*: answer with the whole sibling set.
+//! - *Upon `Replicate` in a bucket of linearizable writes only*: refuse versions that no chain made; repair of chain versions passes.
+//! - *Upon a message about the chain*: see [`crate::chain`].
 //! - *Upon a mint* (the coordinator's own record): give the write a dot that was never given out before, and merge its delta.
 //!   Refuse before that if the key would have more live versions than its bucket allows, or the write a context that is too long.
 //!
@@ -22,6 +24,9 @@ use std::fmt;
 use quorate_ring::{NodeId, RingEpoch};
 use serde::{Deserialize, Serialize};
 
+use crate::chain;
+use crate::chain::acceptor::BallotUsedTwice;
+use crate::chain::message::{ChainReply, ChainRequest};
 use crate::context::{Actor, Context, Dot};
 use crate::defect::{Defect, misdeeds};
 use crate::hlc::Hlc;
@@ -30,7 +35,7 @@ use crate::limits::CONTEXT_LEN_MAX;
 use crate::machine::MintRefusal;
 use crate::notes::{Mark, Notes};
 use crate::options::Options;
-use crate::record::{KeyRecord, OwnDots, PartitionRecord, Role};
+use crate::record::{KeyRecord, OwnDots, PartitionRecord, Role, WriteMode};
 use crate::siblings::{Body, Siblings, Version};
 
 /// What a coordinator asks of a home replica, about one key.
@@ -48,18 +53,41 @@ pub enum ReplicaRequest {
         /// One write, or a merged state during repair and hand-over.
         delta: Siblings,
     },
+    /// Take part in the key's linearizable chain.
+    Chain {
+        /// Act only at this ring epoch. A `Learn` speaks of what is chosen already, and is taken at any.
+        epoch: RingEpoch,
+        /// What to do.
+        request: ChainRequest,
+    },
 }
 
 impl ReplicaRequest {
     /// True for requests that change a record.
     #[must_use]
     pub fn is_mutation(&self) -> bool {
-        matches!(self, Self::Replicate { .. })
+        match self {
+            Self::Read { .. } => false,
+            Self::Replicate { .. } => true,
+            Self::Chain { request, .. } => request.is_mutation(),
+        }
+    }
+
+    /// Roughly how many bytes it takes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Read { .. } => 0,
+            Self::Replicate { delta, .. } => delta.bytes(),
+            Self::Chain { request, .. } => request.bytes(),
+        }
     }
 
     fn strict(&self) -> Option<RingEpoch> {
         match self {
             Self::Read { strict } | Self::Replicate { strict, .. } => *strict,
+            Self::Chain { request: ChainRequest::Learn { .. }, .. } => None,
+            Self::Chain { epoch, .. } => Some(*epoch),
         }
     }
 }
@@ -69,6 +97,7 @@ impl fmt::Display for ReplicaRequest {
         match self {
             Self::Read { .. } => f.write_str("Read"),
             Self::Replicate { delta, .. } => write!(f, "Replicate {}", delta.context()),
+            Self::Chain { request, .. } => write!(f, "{request}"),
         }
     }
 }
@@ -83,6 +112,8 @@ pub enum ReplicaReply {
     },
     /// To `Replicate`: the delta is merged.
     Stored,
+    /// To `Chain`.
+    Chain(Box<ChainReply>),
     /// Nothing was done.
     Refused(Refusal),
 }
@@ -123,9 +154,27 @@ pub enum Refusal {
     /// The replica's data directory is new. It may be a node that lost its disk, until enough of its peers know it by this directory.
     #[error("is new and not yet vouched for by its peers")]
     NotVouched,
+    /// The key's bucket takes linearizable writes only.
+    #[error("keeps the key in a bucket of linearizable writes only")]
+    LinOnly,
+    /// Two states came with one ballot. Some proposer broke the rules: an alarm, and the bug report of its node's version.
+    #[error("was sent two states at one ballot: a proposer is broken")]
+    BallotUsedTwice,
 }
 
-/// Applies one request to one key's record. The record is changed only if the reply is `Stored`.
+impl ReplicaReply {
+    /// Roughly how many bytes it takes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::State { siblings } => siblings.bytes(),
+            Self::Chain(reply) => reply.bytes(),
+            Self::Stored | Self::Refused(_) => 0,
+        }
+    }
+}
+
+/// Applies one request to one key's record. The record is changed only if the reply is `Stored`, `Promised`, `Accepted` or `Learned`.
 pub fn apply(
     record: &mut KeyRecord,
     partition: &PartitionRecord,
@@ -142,11 +191,18 @@ pub fn apply(
             if !delta.is_well_formed() {
                 return ReplicaReply::Refused(Refusal::Malformed);
             }
+            if partition.write_mode == WriteMode::LinOnly && !delta.is_of_chain() {
+                return ReplicaReply::Refused(Refusal::LinOnly);
+            }
             if !store(record, delta, options) {
                 notes.sometimes(Mark::RedundantReplicate);
             }
             ReplicaReply::Stored
         }
+        ReplicaRequest::Chain { request, .. } => match chain::replica::apply(record, request, options, notes) {
+            Ok(reply) => ReplicaReply::Chain(Box::new(reply)),
+            Err(BallotUsedTwice { .. }) => ReplicaReply::Refused(Refusal::BallotUsedTwice),
+        },
     }
 }
 

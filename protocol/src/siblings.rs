@@ -154,6 +154,12 @@ impl Siblings {
         self.live.keys().filter(|dot| !context.covers(**dot)).count()
     }
 
+    /// True when every live version was made by a chain.
+    #[must_use]
+    pub fn is_of_chain(&self) -> bool {
+        self.live.keys().all(|dot| matches!(dot.actor, Actor::Chain(_)))
+    }
+
     /// The lowest live dot that carries operation `op`.
     #[must_use]
     pub fn dot_of(&self, op: &OpId) -> Option<Dot> {
@@ -180,6 +186,11 @@ impl Siblings {
             .collect();
         shown.sort_by_key(|(dot, version)| (version.hlc, *dot));
         shown
+    }
+
+    /// Adds a dot that no version bears: seen, and replaced already.
+    pub(crate) fn cover(&mut self, dot: Dot) {
+        self.context.insert(dot);
     }
 
     /// The same live versions with a context that knows nothing of `actor`, of which none may be live.

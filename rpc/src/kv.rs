@@ -1,8 +1,11 @@
 //! What clients ask of a node.
 
 use bytes::Bytes;
+use quorate_protocol::chain::state::Inapplicable;
+use quorate_protocol::chain::{Change, Token};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Receipt};
+use quorate_protocol::record::WriteMode;
 use quorate_protocol::replica::Refusal;
 use quorate_protocol::{Attempt, Body, BucketId, Dot, Level, OpId, SealedContext};
 use quorate_ring::{NodeId, PartitionId, RingSpec};
@@ -50,6 +53,8 @@ pub struct ReadReply {
     pub siblings: Vec<Sibling>,
     /// What this answer has seen, for the writes that replace it and for the session.
     pub context: SealedContext,
+    /// At `linearizable`, the version of what was read: what a compare-and-set may expect, and a fencing token.
+    pub token: Option<Token>,
     /// What was reached.
     pub receipt: Receipt,
 }
@@ -99,8 +104,120 @@ pub struct WriteReply {
     pub context: SealedContext,
     /// What the session has seen now, if the request named it.
     pub session: Option<SealedContext>,
+    /// At `linearizable`, the key's version right after the write.
+    pub token: Option<Token>,
     /// What was reached.
     pub receipt: Receipt,
+}
+
+/// A linearizable compare-and-set or read-modify-write of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChangeRequest {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: Bytes,
+    /// What is to happen. [`Change::Identity`] and [`Change::Fence`] are not for clients and are refused.
+    pub change: Change,
+    /// The operation, the same in every attempt.
+    pub op: OpId,
+    /// Whether an earlier sending may have been applied.
+    pub attempt: Attempt,
+    /// What the session has seen of this key, to be returned with this change added.
+    pub session: Option<SealedContext>,
+    /// Microseconds until the client stops waiting.
+    pub micros_left: u64,
+}
+
+/// A change's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChangeReply {
+    /// What became of it.
+    pub changed: Changed,
+    /// The key's version right after it; of a conflict, the version that was compared with.
+    pub token: Token,
+    /// What the change had seen, and itself. It covers nothing if the change was found to have been applied earlier.
+    pub context: SealedContext,
+    /// What the session has seen now, if the request named it.
+    pub session: Option<SealedContext>,
+    /// What was reached.
+    pub receipt: Receipt,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Changed {
+    /// It was applied, once.
+    Applied {
+        /// What its function returned.
+        result: Option<Bytes>,
+    },
+    /// Its expectation did not hold, and nothing was changed.
+    Conflict {
+        /// The values at the version it was compared with; absent if the answer was recorded for an earlier attempt.
+        current: Option<Vec<Bytes>>,
+        /// True if every attempt is answered so. Otherwise it is final only if it answers the operation's newest sending.
+        recorded: bool,
+    },
+}
+
+/// A question about an operation whose outcome its client does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OutcomeRequest {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: Bytes,
+    /// The operation.
+    pub op: OpId,
+    /// If it was not applied so far, see to it that it never is.
+    pub settle: bool,
+    /// Microseconds until the client stops waiting.
+    pub micros_left: u64,
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OutcomeReply {
+    /// It was applied.
+    Applied {
+        /// The key's version right after it, if it was linearizable.
+        token: Option<Token>,
+        /// What its function returned.
+        result: Option<Bytes>,
+    },
+    /// It had no effect and never will.
+    NotApplied(NotAppliedWhy),
+    /// Nobody can say yet, or any more.
+    Unknown(UnknownWhy),
+}
+
+/// Why an operation had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum NotAppliedWhy {
+    /// It was settled as never to be applied.
+    #[error("it was settled as never to be applied")]
+    Settled,
+    /// Its expectation did not hold.
+    #[error("its expectation did not hold")]
+    Conflict,
+    /// Its function did not apply to what was there.
+    #[error("{0}")]
+    Inapplicable(Inapplicable),
+}
+
+/// Why an operation's outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum UnknownWhy {
+    /// The key does not contain it. A sending of it may still be under way.
+    #[error("the key does not contain it, and a sending of it may still be under way; settle it, or retry it under the same name")]
+    NotContained,
+    /// A later operation of its lane has been applied: it happened before that, or never will.
+    #[error("a later operation of the same client has been applied: it happened before that one, or never will")]
+    Superseded,
+    /// It is older than what the key remembers.
+    #[error("it is older than what the key remembers of its clients")]
+    Forgotten,
 }
 
 /// A page of one partition's keys, as far as the level's replicas know them.
@@ -135,6 +252,8 @@ pub struct BucketInfo {
     pub siblings_max: u32,
     /// Whether writes may have seen nothing.
     pub blind_writes: bool,
+    /// Which writes it takes.
+    pub write_mode: WriteMode,
 }
 
 /// Where things are: all that a client needs to route.
@@ -228,6 +347,10 @@ pub trait KeyValue {
     async fn read(request: ReadRequest) -> Result<ReadReply, Failure>;
     /// Puts or deletes one key.
     async fn write(request: WriteRequest) -> Result<WriteReply, Failure>;
+    /// Changes one key by consensus.
+    async fn change(request: ChangeRequest) -> Result<ChangeReply, Failure>;
+    /// Says what became of an operation.
+    async fn outcome(request: OutcomeRequest) -> Result<OutcomeReply, Failure>;
     /// Lists keys.
     async fn list(request: ListRequest) -> Result<KeysPage, Failure>;
     /// Where things are.

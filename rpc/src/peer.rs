@@ -37,11 +37,7 @@ impl ReplicaCall {
     /// Roughly how many bytes it takes on the wire.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let delta = match &self.request {
-            ReplicaRequest::Read { .. } => 0,
-            ReplicaRequest::Replicate { delta, .. } => delta.bytes(),
-        };
-        64 + self.key.len() + delta
+        64 + self.key.len() + self.request.bytes()
     }
 }
 

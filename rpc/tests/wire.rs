@@ -6,6 +6,11 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use quorate_protocol::chain::acceptor::Rejected;
+use quorate_protocol::chain::message::{Promise, View};
+use quorate_protocol::chain::once::Recorded;
+use quorate_protocol::chain::state::{Authorship, Inapplicable};
+use quorate_protocol::chain::{Accepted, Ballot, ChainReply, ChainRequest, ChainState, Change, Expect, Function, Token};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
 use quorate_protocol::replica::{Refusal, ReplicaReply, ReplicaRequest};
@@ -16,7 +21,8 @@ use quorate_ring::{NodeId, PartitionId, RingEpoch};
 use quorate_rpc::admin::{Faults, LinkFault};
 use quorate_rpc::hello::{self, Class, Hello, HelloRefusal, HelloReply, Identity, Welcome};
 use quorate_rpc::kv::{
-    KeyValueRequest, KeyValueResponse, ListRequest, ReadReply, ReadRequest, Sibling, WriteContext, WriteReply, WriteRequest,
+    ChangeReply, ChangeRequest, Changed, KeyValueRequest, KeyValueResponse, ListRequest, NotAppliedWhy, OutcomeReply, OutcomeRequest,
+    ReadReply, ReadRequest, Sibling, UnknownWhy, WriteContext, WriteReply, WriteRequest,
 };
 use quorate_rpc::peer::{Calls, KeysPage, KeysRequest, PeerRequest, PeerResponse, Pong, ReplicaCall};
 use quorate_rpc::proof::{Challenge, PeerKey, Side};
@@ -52,6 +58,7 @@ fn receipt() -> Receipt {
         versions: 2,
         micros: 55,
         hint_only: false,
+        rounds: 1,
     }
 }
 
@@ -75,6 +82,83 @@ fn failure() -> Failure {
     Failure { reason: Reason::Unavailable { needed: 2, answered: 1 }, outcome: Outcome::Unknown, replicas: vec![down] }
 }
 
+fn ballot() -> Ballot {
+    Ballot { epoch: RingEpoch(1), counter: 300, node: NodeId(2), boot: BootId(3) }
+}
+
+fn token() -> Token {
+    Token { inc: ballot(), seq: 7 }
+}
+
+/// A state with a value, and with the operation that put it.
+fn proposal() -> Accepted {
+    let author = Authorship { ballot: ballot(), hlc: Hlc(77), op: Some(op()) };
+    let (state, _) = ChainState::default().apply(&Change::Put(Bytes::from_static(b"milk")), author);
+    let recorded = Recorded::Applied { token: state.token(), result: None };
+    Accepted { ballot: ballot(), state: state.record(&op(), recorded, author).expect("room for one") }
+}
+
+fn change(change: Change) -> KeyValueRequest {
+    let (attempt, session) = (Attempt(1), Some(sealed()));
+    let request = ChangeRequest { bucket: BucketId(0), key: key(), change, op: op(), attempt, session, micros_left: 5 };
+    KeyValueRequest::Change { request }
+}
+
+fn changed(changed: Changed) -> KeyValueResponse {
+    let (context, session) = (sealed(), Some(sealed()));
+    KeyValueResponse::Change(Ok(ChangeReply { changed, token: token(), context, session, receipt: receipt() }))
+}
+
+fn consensus_of_clients(lines: &mut String) {
+    let expect = [Expect::Token(token()), Expect::Absent, Expect::Value(Bytes::from_static(b"milk"))];
+    for (name, expect) in ["cas token", "cas absent", "cas value"].into_iter().zip(expect) {
+        line(lines, name, &change(Change::Cas { expect, body: Body::Value(Bytes::from_static(b"oats")) }));
+    }
+    let functions = [Function::Increment(-3), Function::Append(Bytes::from_static(b"!")), Function::SetIfGreater(9)];
+    for (name, function) in ["increment", "append", "set if greater"].into_iter().zip(functions) {
+        line(lines, name, &change(Change::Modify(function)));
+    }
+    line(lines, "applied", &changed(Changed::Applied { result: Some(Bytes::from_static(b"4")) }));
+    let current = Some(vec![Bytes::from_static(b"oats")]);
+    line(lines, "conflict", &changed(Changed::Conflict { current, recorded: false }));
+    let failure = Failure { reason: Reason::Inapplicable { why: Inapplicable::NotANumber }, ..failure() };
+    line(lines, "inapplicable", &KeyValueResponse::Change(Err(failure)));
+    let outcome = OutcomeRequest { bucket: BucketId(0), key: key(), op: op(), settle: true, micros_left: 5 };
+    line(lines, "outcome", &KeyValueRequest::Outcome { request: outcome });
+    let replies = [
+        OutcomeReply::Applied { token: Some(token()), result: None },
+        OutcomeReply::NotApplied(NotAppliedWhy::Settled),
+        OutcomeReply::Unknown(UnknownWhy::NotContained),
+    ];
+    for reply in replies {
+        line(lines, "outcome reply", &KeyValueResponse::Outcome(Ok(reply)));
+    }
+}
+
+fn consensus_of_nodes(lines: &mut String) {
+    let call = |request| {
+        let request = ReplicaRequest::Chain { epoch: RingEpoch(1), request };
+        PeerRequest::Replica { calls: Calls(vec![ReplicaCall { bucket: BucketId(0), key: key(), micros_left: 5, request }]) }
+    };
+    line(lines, "chain read", &call(ChainRequest::Read { full: true }));
+    line(lines, "prepare", &call(ChainRequest::Prepare { ballot: ballot(), known: Ballot::ZERO }));
+    line(lines, "accept", &call(ChainRequest::Accept { proposal: proposal(), next: Some(ballot()), clean: true }));
+    line(lines, "learn", &call(ChainRequest::Learn { ballot: ballot(), state: None }));
+    let view = View { accepted: ballot(), decided: Ballot::ZERO, live: vec![dot()], state: Some(proposal().state) };
+    let promise = Promise { accepted: ballot(), decided: ballot(), state: None, eventual: Some(delta()) };
+    let replies = [
+        ("view", ChainReply::View(view)),
+        ("promised", ChainReply::Promised { ballot: ballot(), promise }),
+        ("rejected", ChainReply::Rejected(Rejected { ballot: ballot(), limit: ballot() })),
+        ("accepted", ChainReply::Accepted { ballot: ballot() }),
+        ("dirty", ChainReply::Dirty { ballot: ballot() }),
+        ("learned", ChainReply::Learned),
+    ];
+    for (name, reply) in replies {
+        line(lines, name, &PeerResponse::Replica(vec![ReplicaReply::Chain(Box::new(reply))]));
+    }
+}
+
 fn introductions(lines: &mut String) {
     let me = Identity { node: NodeId(2), nonce: 300, boot: BootId(3) };
     let (cluster, challenge) = (Some("shop".to_owned()), Challenge([7; 16]));
@@ -92,10 +176,10 @@ fn client_messages(lines: &mut String) {
     let read = ReadRequest { bucket: BucketId(7), key: key(), level: None, seen: Some(sealed()), micros_left: 5 };
     line(lines, "read", &KeyValueRequest::Read { request: read });
     let sibling = Sibling { value: Bytes::from_static(b"milk"), dot: dot(), hlc: Hlc(77), op: Some(op()) };
-    let reply = ReadReply { siblings: vec![sibling], context: sealed(), receipt: receipt() };
+    let reply = ReadReply { siblings: vec![sibling], context: sealed(), token: Some(token()), receipt: receipt() };
     line(lines, "read reply", &KeyValueResponse::Read(Ok(reply)));
     line(lines, "write", &KeyValueRequest::Write { request: write_request() });
-    let reply = WriteReply { context: sealed(), session: Some(sealed()), receipt: receipt() };
+    let reply = WriteReply { context: sealed(), session: Some(sealed()), token: None, receipt: receipt() };
     line(lines, "write reply", &KeyValueResponse::Write(Ok(reply)));
     line(lines, "write failure", &KeyValueResponse::Write(Err(failure())));
     let list =
@@ -136,6 +220,8 @@ fn the_bytes_of_every_message_are_frozen() {
     introductions(&mut lines);
     client_messages(&mut lines);
     peer_messages(&mut lines);
+    consensus_of_clients(&mut lines);
+    consensus_of_nodes(&mut lines);
     let faults = Faults { links: [(NodeId(2), LinkFault { cut: true, delay_micros: 5 })].into(), skew_ms: -3 };
     line(&mut lines, "faults", &faults);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt");

@@ -81,7 +81,7 @@ async fn wrong_arguments_are_told_to_programs_without_the_page_around_them() {
     assert_eq!((&json["error"], &json["outcome"]), (&"unrecognized subcommand 'gte'".into(), &"not_applied".into()), "{json}");
     assert!(json["help"].as_str().is_some_and(|help| help.contains("'get'")), "{json}");
     run(&["gte", "k"]).await.exits(2).says("'get'");
-    run(&["get", "k", "--level", "linearizable"]).await.exits(2).says("not available yet");
+    run(&["get", "k", "--level", "linear"]).await.exits(2).says("linearizable");
 }
 
 #[tokio::test]

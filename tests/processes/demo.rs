@@ -112,9 +112,41 @@ fn signal(process: &Child, name: &str) {
 #[tokio::test]
 async fn the_commands_of_the_readme_go_as_it_says() {
     let readme = include_str!("../../README.md");
-    let script = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("README.md shows commands of the demo");
+    let scripts: Vec<&str> = readme.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(scripts.len(), 2, "README.md shows commands of the demo");
     let place = Place::new().await;
-    place.demo(script).await.exits(0);
+    for script in scripts {
+        place.demo(script).await.exits(0);
+    }
+    place.assert_nothing_left();
+}
+
+/// The one with the partition, whose moments do not depend on how busy the machine is.
+#[tokio::test]
+async fn a_linearizable_read_is_fresh_where_a_read_at_one_is_stale() {
+    let place = Place::new().await;
+    let script = "\
+put stock 5 --level all
+partition n1>n3
+put stock 4 --via n1 --level linearizable
+get stock --via n3 --level one
+get stock --via n3 --level linearizable
+heal
+!cas stock --expect value:5 --set 3
+cas stock --expect value:4 --set 3
+incr stock -1 --explain
+!outcome 0000000000000000000000000000feed.0.1 --key stock
+outcome 0000000000000000000000000000feed.0.1.1700000000000 --key stock --settle
+!incr stock -1 --op-id 0000000000000000000000000000feed.0.1.1700000000000
+get stock --level linearizable
+";
+    let ran = place.demo(script).await.exits(0);
+    let answer =
+        |line: &str| ran.text().split(&format!("quorate> {line}\n")).nth(1).and_then(|rest| rest.lines().next()).map(str::to_owned);
+    assert_eq!(answer("get stock --via n3 --level one").as_deref(), Some("5"), "{ran}");
+    assert_eq!(answer("get stock --via n3 --level linearizable").as_deref(), Some("4"), "{ran}");
+    assert!(ran.text().contains("\"stock\" has another value, token ") && ran.text().contains("never will be"), "{ran}");
+    assert_eq!(answer("get stock --level linearizable").as_deref(), Some("2"), "{ran}");
     place.assert_nothing_left();
 }
 

@@ -6,6 +6,7 @@
 //! | suite | what it holds the store to |
 //! |---|---|
 //! | `durability.rs` | no acknowledged write is lost by kills and restarts; hints bring a node up to date |
+//! | `linearizable.rs` | one order that keeps to real time, every operation once, whoever dies |
 //! | `siblings.rs` | concurrent writes are all kept, and replaced only by who has seen them |
 //! | `availability.rs` | what each level does during partitions, pauses, deaths and slowness |
 //! | `zombie.rs` | what a node does that was stopped with requests in its sockets |
@@ -45,6 +46,7 @@ mod cli_more;
 mod client;
 mod demo;
 mod durability;
+mod linearizable;
 mod overload;
 mod siblings;
 mod sim_check;

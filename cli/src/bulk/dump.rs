@@ -42,7 +42,7 @@ pub struct Dump {
     bucket: Option<BucketName>,
 
     /// How many replicas each list and each record is read from [default: the bucket's own level].
-    #[arg(long, value_name = "LEVEL", value_parser = level::parse::<Level>, long_help = level::help())]
+    #[arg(long, value_name = "LEVEL", long_help = level::help())]
     level: Option<Level>,
 
     /// How records are written; JSON lines carry siblings, bucket names and any bytes [default: tsv, or jsonl with --output json].

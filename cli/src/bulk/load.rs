@@ -60,7 +60,7 @@ pub struct Load {
     bucket: BucketName,
 
     /// How many replicas must store each record [default: the bucket's own level].
-    #[arg(long, value_name = "LEVEL", value_parser = level::parse::<Level>, long_help = level::help())]
+    #[arg(long, value_name = "LEVEL", long_help = level::help())]
     level: Option<Level>,
 
     /// Records that are put at a time.

@@ -5,11 +5,15 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use quorate_client::{Error, KeyText, Read, Receipt, ReplicaReport, ReplicaStatus, Sibling, Written};
+use quorate_client::{
+    Changed, Current, Error, KeyText, OpId, Read, Receipt, ReplicaReport, ReplicaStatus, Sibling, Subject, Token, Verb, Written,
+};
 use quorate_protocol::outcome::{Micros, Reason};
 use quorate_protocol::{Access, Outcome};
 use quorate_ring::NodeId;
 
+use crate::kv::Found;
+use crate::output::Count;
 use crate::text::Shown;
 
 /// What a read found.
@@ -21,11 +25,14 @@ pub(super) fn read(read: &Read) -> String {
         siblings => {
             let title = format!("{key} has {} siblings, left by writes that had not seen each other", siblings.len());
             let values = siblings.iter().map(|sibling| format!("  {}    {}", Shown(&sibling.value), sibling.dot));
-            let advice = format!("  `put {key} VALUE --context {}` replaces them", read.context());
+            let advice = match read.token() {
+                Some(token) => format!("  `cas {key} --expect token:{token} --set VALUE` replaces them"),
+                None => format!("  `put {key} VALUE --context {}` replaces them", read.context()),
+            };
             std::iter::once(title).chain(values).chain([advice]).collect()
         }
     };
-    lines.push(reached(read.receipt(), Access::Read));
+    lines.push(reached(read.receipt(), Access::Read) + &at(read.token()));
     lines.join("\n")
 }
 
@@ -39,7 +46,7 @@ pub(super) fn siblings(read: &Read) -> String {
     }];
     lines.extend(read.siblings().iter().map(sibling));
     lines.push(format!("  context {}", read.context()));
-    lines.push(reached(read.receipt(), Access::Read));
+    lines.push(reached(read.receipt(), Access::Read) + &at(read.token()));
     lines.join("\n")
 }
 
@@ -51,7 +58,23 @@ fn sibling(sibling: &Sibling) -> String {
 
 /// What a write left behind; `done` is its participle.
 pub(super) fn written(done: &str, written: &Written) -> String {
-    format!("{done}\n{}", reached(written.receipt(), Access::Write))
+    format!("{done}\n{}{}", reached(written.receipt(), Access::Write), at(written.token()))
+}
+
+/// What a change left behind; `done` says what it returned.
+pub(super) fn changed<T>(done: &str, changed: &Changed<T>) -> String {
+    format!("{done}\n{}{}", reached(changed.receipt(), Access::Write), at(Some(changed.token())))
+}
+
+/// What a compare-and-set found instead of what it expected.
+pub(super) fn conflict(key: &[u8], current: &Current) -> String {
+    let values = current.values.iter().flatten().map(|value| format!("\n  {}", Shown(value)));
+    format!("conflict: {}{}", Found { key, current }, values.collect::<String>())
+}
+
+/// The version, where the level has versions.
+fn at(token: Option<Token>) -> String {
+    token.map_or_else(String::new, |token| format!("; token {token}"))
 }
 
 /// Why an operation failed, what became of it, and what helps.
@@ -60,7 +83,13 @@ pub(super) fn written(done: &str, written: &Written) -> String {
 pub(super) fn failure(error: &Error, access: Access, mending: &[String]) -> String {
     let mut lines = vec![error.to_string()];
     if error.outcome() == Outcome::Unknown {
-        lines.push("  it may or may not be stored, now or later: `siblings K --level quorum` shows what became of it".to_owned());
+        lines.push(match (error.op(), &error.operation().subject) {
+            (Some(op), Subject::Key(key)) => {
+                let (key, op) = (KeyText(key), op);
+                format!("  it may or may not be stored, now or later: `outcome {op} --key {key} --settle` finds out, the same command with `--op-id {op}` does it once")
+            }
+            _ => "  it may or may not be stored, now or later".to_owned(),
+        });
     }
     if let Some(Reason::TooManySiblings { context, .. }) = error.reason() {
         let context = quorate_client::Context::from(context.clone());
@@ -71,8 +100,12 @@ pub(super) fn failure(error: &Error, access: Access, mending: &[String]) -> Stri
             Access::Read => "a lower level, which may show less than was written",
             Access::Write => "a lower level, at which fewer replicas must have it",
         };
-        let helps: Vec<String> = mending.iter().map(|command| format!("`{command}`")).chain([lower.to_owned()]).collect();
-        lines.push(format!("  what helps: {}", helps.join(", or ")));
+        // Some operations have one level only.
+        let has_levels = matches!(error.operation().verb, Verb::Get | Verb::Put | Verb::Delete);
+        let helps: Vec<String> = mending.iter().map(|command| format!("`{command}`")).chain(has_levels.then(|| lower.to_owned())).collect();
+        if !helps.is_empty() {
+            lines.push(format!("  what helps: {}", helps.join(", or ")));
+        }
     }
     lines.join("\n")
 }
@@ -113,6 +146,9 @@ fn reached(receipt: &Receipt, access: Access) -> String {
     parts.extend(sentence(&not_asked, "was not asked", "were not asked"));
     parts.extend(receipt.replicas.iter().filter_map(trouble));
     parts.extend(marks(&receipt.replicas));
+    if receipt.rounds > 0 {
+        parts.push(Count(u64::from(receipt.rounds), "round").to_string());
+    }
     format!("  {}: {}", receipt.level, parts.join("; "))
 }
 
@@ -172,7 +208,7 @@ pub(super) fn list(nodes: &[NodeId]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quorate_client::{Operation, Subject, Verb};
+    use quorate_client::Operation;
     use quorate_protocol::hlc::Hlc;
     use quorate_protocol::outcome::Failure;
     use quorate_protocol::replica::Refusal;
@@ -187,7 +223,7 @@ mod tests {
 
     fn receipt(level: Level, replicas: Vec<ReplicaReport>) -> Receipt {
         let (coordinator, epoch) = (NodeId(1), RingEpoch(1));
-        Receipt { level, coordinator, epoch, needed: 1, replicas, versions: 1, micros: 1_234, hint_only: false }
+        Receipt { level, coordinator, epoch, needed: 1, replicas, versions: 1, micros: 1_234, hint_only: false, rounds: 0 }
     }
 
     #[test]

@@ -7,18 +7,24 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_client::{Context, ContextTextError};
+use quorate_client::{Context, ContextTextError, Expect, OpId, OpIdTextError};
 use quorate_config::{BucketName, InvalidBucketName};
 use quorate_lab::cluster::{InvalidFault, Pair};
 use quorate_protocol::{InvalidLevel, Level};
 use quorate_ring::{NodeId, NodeIdError};
 
+use crate::kv::{ExpectText, ExpectTextError};
+use crate::text::InvalidInput;
+
 /// What `help` prints.
 pub(super) const HELP: &str = "\
 get K            put K V            del K            siblings K
+cas K --expect absent|value:V|token:T --set V (or --delete)       incr K [NUMBER]
+outcome OP-ID --key K [--settle]     what became of an operation; --settle makes sure that it is not applied later
                  options: --level L  --bucket B  --explain  --via n2 (ask that node and no other);
                  of put and del also --context C, --concurrent
-                 levels: any (writes only), one, quorum, all, rXwY such as r2w1
+                 cas and incr are linearizable and take no level; they and put and del take --op-id OP-ID, to retry
+                 levels: any (writes only), one, quorum, all, linearizable, rXwY such as r2w1
 level L          the level of commands that name none; `level` alone shows it
 
 kill n2          SIGKILL, as in a crash            restart n2       start it on its own data, wait until it is back
@@ -37,9 +43,12 @@ In a script, a line that begins with ! must fail, and # begins a comment.";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Get(Target),
-    Put { target: Target, value: Bytes, replaces: Replaces },
-    Del { target: Target, replaces: Replaces },
+    Put { target: Target, value: Bytes, replaces: Replaces, op: Option<OpId> },
+    Del { target: Target, replaces: Replaces, op: Option<OpId> },
     Siblings(Target),
+    Cas { target: Target, expect: Expect, body: Option<Bytes>, op: Option<OpId> },
+    Incr { target: Target, by: i64, op: Option<OpId> },
+    Outcome { target: Target, op: OpId, settle: bool },
     Level(Option<Level>),
     Kill(NodeId),
     Pause(NodeId),
@@ -94,6 +103,14 @@ pub(super) enum CommandError {
     #[error(transparent)]
     Level(#[from] InvalidLevel),
     #[error(transparent)]
+    Expect(#[from] ExpectTextError),
+    #[error(transparent)]
+    OpId(#[from] OpIdTextError),
+    #[error("{text:?} is no whole number")]
+    Number { text: String },
+    #[error(transparent)]
+    Input(#[from] InvalidInput),
+    #[error(transparent)]
     Bucket(#[from] InvalidBucketName),
     #[error("that is no context; `siblings K` shows the one of a key")]
     Context(#[from] ContextTextError),
@@ -114,6 +131,9 @@ impl FromStr for Command {
         let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
         match name.as_str() {
             "get" | "put" | "del" | "siblings" => about_a_key(name, &rest),
+            "cas" => cas(&rest),
+            "incr" => incr(&rest),
+            "outcome" => outcome(&rest),
             "level" => level(&rest),
             "kill" | "pause" | "resume" | "restart" => about_a_node(name, &rest),
             "partition" => partition(&rest),
@@ -163,10 +183,30 @@ struct Arguments {
     via: Option<NodeId>,
     context: Option<Context>,
     concurrent: bool,
+    expect: Option<ExpectText>,
+    set: Option<String>,
+    delete: bool,
+    op: Option<OpId>,
+    key: Option<String>,
+    settle: bool,
+}
+
+/// Which options a command takes beside those that all commands about a key take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    /// `put`, `del`.
+    Writes,
+    /// `cas`.
+    Compares,
+    /// `incr`.
+    Changes,
+    /// `outcome`.
+    Asks,
 }
 
 impl Arguments {
-    fn read(command: &str, words: &[&str], writes: bool) -> Result<Self, CommandError> {
+    fn read(command: &str, words: &[&str], takes: Takes) -> Result<Self, CommandError> {
         let mut read = Self::default();
         let mut words = words.iter();
         let mut options = true;
@@ -174,12 +214,20 @@ impl Arguments {
             let mut value = |option| words.next().copied().ok_or(CommandError::NoValue { option });
             match *word {
                 "--" if options => options = false,
-                "--level" if options => read.level = Some(value("--level")?.parse()?),
+                "--level" if options && matches!(takes, Takes::Nothing | Takes::Writes) => read.level = Some(value("--level")?.parse()?),
                 "--bucket" if options => read.bucket = Some(value("--bucket")?.parse()?),
-                "--explain" if options => read.explain = true,
+                "--explain" if options && takes != Takes::Asks => read.explain = true,
                 "--via" if options => read.via = Some(node(value("--via")?)?),
-                "--context" if options && writes => read.context = Some(value("--context")?.parse()?),
-                "--concurrent" if options && writes => read.concurrent = true,
+                "--context" if options && takes == Takes::Writes => read.context = Some(value("--context")?.parse()?),
+                "--concurrent" if options && takes == Takes::Writes => read.concurrent = true,
+                "--op-id" if options && !matches!(takes, Takes::Nothing | Takes::Asks) => {
+                    read.op = Some(value("--op-id")?.parse::<OpId>()?);
+                }
+                "--expect" if options && takes == Takes::Compares => read.expect = Some(value("--expect")?.parse()?),
+                "--set" if options && takes == Takes::Compares => read.set = Some(value("--set")?.to_owned()),
+                "--delete" if options && takes == Takes::Compares => read.delete = true,
+                "--key" if options && takes == Takes::Asks => read.key = Some(value("--key")?.to_owned()),
+                "--settle" if options && takes == Takes::Asks => read.settle = true,
                 option if options && option.starts_with("--") => {
                     return Err(CommandError::Option { command: command.to_owned(), option: option.to_owned() });
                 }
@@ -204,22 +252,56 @@ impl Arguments {
 }
 
 fn about_a_key(name: &str, words: &[&str]) -> Result<Command, CommandError> {
-    let writes = matches!(name, "put" | "del");
-    let mut arguments = Arguments::read(name, words, writes)?;
-    let replaces = arguments.replaces()?;
+    let takes = if matches!(name, "put" | "del") { Takes::Writes } else { Takes::Nothing };
+    let mut arguments = Arguments::read(name, words, takes)?;
+    let (replaces, op) = (arguments.replaces()?, arguments.op);
     let plain = std::mem::take(&mut arguments.plain);
     match (name, <[String; 1]>::try_from(plain)) {
         ("get", Ok([key])) => Ok(Command::Get(arguments.target(key))),
         ("siblings", Ok([key])) => Ok(Command::Siblings(arguments.target(key))),
-        ("del", Ok([key])) => Ok(Command::Del { target: arguments.target(key), replaces }),
+        ("del", Ok([key])) => Ok(Command::Del { target: arguments.target(key), replaces, op }),
         ("put", Err(plain)) => match <[String; 2]>::try_from(plain) {
-            Ok([key, value]) => Ok(Command::Put { target: arguments.target(key), value: value.into(), replaces }),
+            Ok([key, value]) => Ok(Command::Put { target: arguments.target(key), value: value.into(), replaces, op }),
             Err(_) => Err(CommandError::Usage { usage: "put KEY VALUE" }),
         },
         ("put", Ok(_)) => Err(CommandError::Usage { usage: "put KEY VALUE" }),
         ("get", _) => Err(CommandError::Usage { usage: "get KEY" }),
         ("del", _) => Err(CommandError::Usage { usage: "del KEY" }),
         _ => Err(CommandError::Usage { usage: "siblings KEY" }),
+    }
+}
+
+fn cas(words: &[&str]) -> Result<Command, CommandError> {
+    const USAGE: CommandError = CommandError::Usage { usage: "cas KEY --expect absent|value:V|token:T --set V, or --delete," };
+    let mut arguments = Arguments::read("cas", words, Takes::Compares)?;
+    let (expect, set, delete, op) = (arguments.expect.take(), arguments.set.take(), arguments.delete, arguments.op);
+    let [key] = <[String; 1]>::try_from(std::mem::take(&mut arguments.plain)).map_err(|_other_number| USAGE)?;
+    match (expect, set, delete) {
+        (Some(expect), Some(set), false) => {
+            Ok(Command::Cas { target: arguments.target(key), expect: expect.expect(false)?, body: Some(set.into()), op })
+        }
+        (Some(expect), None, true) => Ok(Command::Cas { target: arguments.target(key), expect: expect.expect(false)?, body: None, op }),
+        _ => Err(USAGE),
+    }
+}
+
+fn incr(words: &[&str]) -> Result<Command, CommandError> {
+    let mut arguments = Arguments::read("incr", words, Takes::Changes)?;
+    let (op, plain) = (arguments.op, std::mem::take(&mut arguments.plain));
+    let (key, by) = match plain.as_slice() {
+        [key] => (key.clone(), 1),
+        [key, by] => (key.clone(), by.parse().map_err(|_no_number| CommandError::Number { text: by.clone() })?),
+        _ => return Err(CommandError::Usage { usage: "incr KEY [NUMBER]" }),
+    };
+    Ok(Command::Incr { target: arguments.target(key), by, op })
+}
+
+fn outcome(words: &[&str]) -> Result<Command, CommandError> {
+    let mut arguments = Arguments::read("outcome", words, Takes::Asks)?;
+    let (key, settle, plain) = (arguments.key.take(), arguments.settle, std::mem::take(&mut arguments.plain));
+    match (plain.as_slice(), key) {
+        ([op], Some(key)) => Ok(Command::Outcome { op: op.parse::<OpId>()?, target: arguments.target(key), settle }),
+        _ => Err(CommandError::Usage { usage: "outcome OP-ID --key KEY [--settle]" }),
     }
 }
 
@@ -337,8 +419,12 @@ mod tests {
 
     #[test]
     fn words_are_kept_together_by_quotes() {
-        let value =
-            |text: &'static str| Command::Put { target: target("k"), value: text.into(), replaces: Replaces::WhatTheCoordinatorHasSeen };
+        let value = |text: &'static str| Command::Put {
+            target: target("k"),
+            value: text.into(),
+            replaces: Replaces::WhatTheCoordinatorHasSeen,
+            op: None,
+        };
         assert_eq!(read("  put k 'two words' "), value("two words"));
         assert_eq!(read("put k \"it's\""), value("it's"));
         assert_eq!(read("put k \"\""), value(""));
@@ -354,11 +440,40 @@ mod tests {
         let side = || Target { via: Some(NodeId(1)), ..target("a") };
         assert_eq!(read("get a --via n1"), Command::Get(side()));
         assert_eq!(read("siblings --via n1 a"), Command::Siblings(side()));
-        assert_eq!(read("del a --via n1"), Command::Del { target: side(), replaces: Replaces::WhatTheCoordinatorHasSeen });
-        let put = Command::Put { target: target("-k"), value: "--x".into(), replaces: Replaces::Nothing };
+        assert_eq!(read("del a --via n1"), Command::Del { target: side(), replaces: Replaces::WhatTheCoordinatorHasSeen, op: None });
+        let put = Command::Put { target: target("-k"), value: "--x".into(), replaces: Replaces::Nothing, op: None };
         assert_eq!(read("put --concurrent -k -- --x"), put);
         let context: Context = "c1.eA".parse().expect("a context");
-        assert_eq!(read("del a --context c1.eA"), Command::Del { target: target("a"), replaces: Replaces::WhatThisHasSeen(context) });
+        assert_eq!(
+            read("del a --context c1.eA"),
+            Command::Del { target: target("a"), replaces: Replaces::WhatThisHasSeen(context), op: None }
+        );
+    }
+
+    #[test]
+    fn changes_say_what_they_expect_and_what_they_do() {
+        let cas = |expect, body: Option<&'static str>| Command::Cas { target: target("k"), expect, body: body.map(Bytes::from), op: None };
+        assert_eq!(read("cas k --expect absent --set v"), cas(Expect::Absent, Some("v")));
+        assert_eq!(read("cas k --expect 'value:a b' --delete"), cas(Expect::value("a b"), None));
+        assert_eq!(
+            read("cas --set v k --expect token:1.7.2.3.12"),
+            cas("1.7.2.3.12".parse().map(Expect::Token).expect("a token"), Some("v"))
+        );
+        assert_eq!(read("incr k"), Command::Incr { target: target("k"), by: 1, op: None });
+        let op: OpId = "0000000000000000000000000000feed.3.9.1700000000000".parse().expect("an operation id");
+        assert_eq!(read(&format!("incr k -5 --op-id {}", op)), Command::Incr { target: target("k"), by: -5, op: Some(op) });
+        assert_eq!(read(&format!("outcome {} --key k --settle", op)), Command::Outcome { target: target("k"), op, settle: true });
+        for line in
+            ["cas k", "cas k --expect absent", "cas k --set v", "cas k --expect absent --set v --delete", "cas --expect absent --set v"]
+        {
+            assert!(refused(line).starts_with("cas KEY --expect"), "{line}");
+        }
+        assert_eq!(refused("cas k --expect absent --set v --level one"), "cas takes no --level; `help` shows what it takes");
+        assert_eq!(refused("incr k x"), "\"x\" is no whole number");
+        assert!(
+            refused("cas k --expect nothing --set v").contains("is no expectation")
+                && refused("outcome 1.2 --key k").contains("is no operation id")
+        );
     }
 
     #[test]
@@ -372,7 +487,7 @@ mod tests {
         assert_eq!(refused("get a --level"), "--level needs a value");
         assert_eq!(refused("get a --via 1"), "\"1\" is no node: a node id begins with `n`, as in `n1`");
         assert_eq!(refused("put a b --context c1.eA --concurrent"), "--context and --concurrent exclude each other");
-        assert_eq!(refused("get a --level two"), "\"two\" is not a level; write any, one, quorum, all or rXwY such as r2w1");
+        assert_eq!(refused("get a --level two"), "\"two\" is not a level; write any, one, quorum, all, linearizable or rXwY such as r2w1");
         assert_eq!(refused("kill 2"), "\"2\" is no node: a node id begins with `n`, as in `n1`");
         assert_eq!(refused("slow n3 200"), "\"200\" is no time; write 200ms or 3s");
         assert_eq!(refused("status now"), "status is how it is written");
@@ -400,7 +515,20 @@ mod tests {
 
     #[test]
     fn every_command_that_help_shows_exists() {
-        for line in ["get K", "put K V", "del K", "siblings K", "level one", "level", "kill n2", "restart n2", "pause n2", "resume n2"] {
+        for line in [
+            "get K",
+            "put K V",
+            "del K",
+            "siblings K",
+            "incr K",
+            "cas K --expect absent --set V",
+            "level one",
+            "level",
+            "kill n2",
+            "restart n2",
+            "pause n2",
+            "resume n2",
+        ] {
             read(line);
         }
         for line in ["heal", "ring", "ring K", "status", "help", "quit"] {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use quorate_client::{Bucket, Client, Error, Receipt};
+use quorate_client::{Bucket, Cas, Change, Changed, Client, Error, Expect, OpId, Receipt, Write};
 use quorate_lab::cluster::{Cluster, ClusterError, Life, Node, Pair};
 use quorate_protocol::{Access, Level};
 use quorate_ring::NodeId;
@@ -15,6 +15,7 @@ use super::answer::{self, list};
 use super::command::{Command, HELP, Replaces, Target};
 use super::view;
 use crate::explain::{self, Request};
+use crate::kv::Told;
 
 /// Everything that the prompt's commands work on.
 pub(super) struct Shell {
@@ -33,7 +34,13 @@ pub(super) struct Reply {
 /// A command could not be done.
 #[derive(Debug)]
 pub(super) enum Failure {
-    Operation { error: Box<Error>, access: Access, mending: Vec<String> },
+    Operation {
+        error: Box<Error>,
+        access: Access,
+        mending: Vec<String>,
+    },
+    /// A compare-and-set found something else; this is what.
+    Conflict(String),
     Cluster(Box<ClusterError>),
 }
 
@@ -47,6 +54,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation { error, access, mending } => f.write_str(&answer::failure(error, *access, mending)),
+            Self::Conflict(found) => f.write_str(found),
             Self::Cluster(error) => {
                 write!(f, "{error}")?;
                 let mut cause = std::error::Error::source(&**error);
@@ -85,8 +93,11 @@ impl Shell {
         match command {
             Command::Get(target) => self.read("get", &target, answer::read).await,
             Command::Siblings(target) => self.read("siblings", &target, answer::siblings).await,
-            Command::Put { target, value, replaces } => self.write(&target, Some(value), &replaces).await,
-            Command::Del { target, replaces } => self.write(&target, None, &replaces).await,
+            Command::Put { target, value, replaces, op } => self.write(&target, Some(value), &replaces, op).await,
+            Command::Del { target, replaces, op } => self.write(&target, None, &replaces, op).await,
+            Command::Cas { target, expect, body, op } => self.cas(&target, expect, body, op).await,
+            Command::Incr { target, by, op } => self.incr(&target, by, op).await,
+            Command::Outcome { target, op, settle } => self.outcome(&target, op, settle).await,
             Command::Level(level) => self.set_level(level),
             Command::Ring(key) => Reply::said(view::ring(&self.client.ring(), &self.client.topology(), key.as_ref())),
             Command::Status => Reply::said(view::status(&self.cluster, self.level).await),
@@ -111,7 +122,7 @@ impl Shell {
         Reply { story, result: read.map(|read| tell(&read)).map_err(|error| self.failed(error, Access::Read, target.via)) }
     }
 
-    async fn write(&self, target: &Target, value: Option<Bytes>, replaces: &Replaces) -> Reply {
+    async fn write(&self, target: &Target, value: Option<Bytes>, replaces: &Replaces, op: Option<OpId>) -> Reply {
         let bucket = self.bucket(target);
         let (operation, done, write) = match value {
             Some(value) => ("put", "stored", bucket.put(&target.key, value)),
@@ -122,12 +133,45 @@ impl Shell {
             Replaces::WhatThisHasSeen(context) => write.context(context),
             Replaces::Nothing => write.concurrent(),
         };
-        let written = write.await;
+        let written = op.into_iter().fold(write, Write::op_id).await;
         let story = self.story(operation, Access::Write, target, written.as_ref().map(quorate_client::Written::receipt));
         Reply {
             story,
             result: written.map(|written| answer::written(done, &written)).map_err(|error| self.failed(error, Access::Write, target.via)),
         }
+    }
+
+    async fn cas(&self, target: &Target, expect: Expect, body: Option<Bytes>, op: Option<OpId>) -> Reply {
+        let expecting = self.bucket(target).cas(&target.key).expect(expect);
+        let (done, change) = match body {
+            Some(value) => ("set", expecting.set(value)),
+            None => ("deleted", expecting.delete()),
+        };
+        let changed = op.into_iter().fold(change, Change::op_id).in_full().await;
+        let story = self.story("cas", Access::Write, target, changed.as_ref().map(Changed::receipt));
+        let result = match changed {
+            Ok(changed) => match &changed.value {
+                Cas::Applied { .. } => Ok(answer::changed(done, &changed)),
+                Cas::Conflict { current } => Err(Failure::Conflict(answer::conflict(&target.key, current))),
+            },
+            Err(error) => Err(self.failed(error, Access::Write, target.via)),
+        };
+        Reply { story, result }
+    }
+
+    async fn incr(&self, target: &Target, by: i64, op: Option<OpId>) -> Reply {
+        let change = self.bucket(target).incr(&target.key, by);
+        let changed = op.into_iter().fold(change, Change::op_id).in_full().await;
+        let story = self.story("incr", Access::Write, target, changed.as_ref().map(Changed::receipt));
+        let tell = |changed: Changed<i64>| answer::changed(&changed.value.to_string(), &changed);
+        Reply { story, result: changed.map(tell).map_err(|error| self.failed(error, Access::Write, target.via)) }
+    }
+
+    async fn outcome(&self, target: &Target, op: OpId, settle: bool) -> Reply {
+        let ask = self.bucket(target).outcome(&target.key, op);
+        let fate = if settle { ask.settle().await } else { ask.await };
+        let result = fate.map(|fate| Told(&fate).to_string());
+        Reply { story: None, result: result.map_err(|error| self.failed(error, Access::Read, target.via)) }
     }
 
     fn bucket(&self, target: &Target) -> Bucket {

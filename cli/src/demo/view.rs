@@ -88,6 +88,7 @@ mod tests {
             level: Level::Quorum,
             siblings_max: 16,
             blind_writes: true,
+            write_mode: Default::default(),
         };
         let addresses = [1, 2, 3].map(|id| (NodeId(id), format!("127.0.0.1:740{}", id - 1))).to_vec();
         let topology = Topology { cluster: "demo".to_owned(), ring: spec.clone(), addresses, buckets: vec![bucket] };

@@ -1,11 +1,13 @@
-//! `get`, `put`, `del`, `siblings`: one request about one key.
+//! `get`, `put`, `del`, `siblings`, `cas`, `incr`, `outcome`: one request about one key.
 //!
 //! - *Upon a wrong key, value, level, context or session*: exit 2, and nothing was sent.
 //! - *Upon a key without a value*: exit 3.
 //! - *Upon several siblings*: all are printed, with a note; it is no failure unless `--fail-on-siblings` says so (5). As raw bytes
 //!   they could not be told apart: none is printed then, and it is a failure.
+//! - *Upon a cas that found something else*: exit 4; what was there is printed.
 //! - *Upon too few replicas*: exit 6 if nothing was applied, 7 if that is not known.
-//! - *Upon an unknown outcome of a write*: the error shows the command that goes on with it, under its operation id.
+//! - *Upon an unknown outcome of a write*: the error shows the command that goes on with it, under its operation id, and the one that
+//!   settles it.
 //! - *Upon an answer after which the session cannot be kept*: the answer is printed, then that; exit 1.
 //!
 //! A session (`--session FILE`) is read from its file before the request and written back after an answer, so that a script
@@ -26,18 +28,33 @@ use crate::level;
 use crate::output;
 use crate::text::{InvalidInput, checked_key, from_base64};
 
+mod change;
+mod fate;
 mod read;
 mod session;
 mod write;
 
+pub use change::{CasCommand, ExpectText, ExpectTextError, Found, IncrCommand, cas, incr};
+pub use fate::{OutcomeCommand, Told, outcome};
 pub use read::{Get, Siblings, get, siblings};
 pub use write::{Del, Put, del, put};
 
 use session::SessionFile;
 
-/// What all requests about a key can be told.
+/// What reads and plain writes can be told.
 #[derive(Clone, Debug, Args)]
 pub struct Target {
+    #[command(flatten)]
+    place: Place,
+
+    /// How many replicas must take part [default: the bucket's own level].
+    #[arg(long, value_name = "LEVEL", long_help = level::help())]
+    level: Option<Level>,
+}
+
+/// What all requests about a key can be told.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
     /// The key: 1 to 1024 bytes, as text.
     key: String,
 
@@ -48,10 +65,6 @@ pub struct Target {
     /// The bucket the key is in.
     #[arg(long, value_name = "BUCKET", default_value_t = BucketName::default_bucket())]
     bucket: BucketName,
-
-    /// How many replicas must take part [default: the bucket's own level].
-    #[arg(long, value_name = "LEVEL", value_parser = level::parse::<Level>, long_help = level::help())]
-    level: Option<Level>,
 
     /// Go on with the session in this file, which is made if there is none: reads show its own writes and never go back.
     #[arg(long, value_name = "FILE")]
@@ -72,8 +85,14 @@ struct Prepared {
 }
 
 impl Target {
-    /// Checks everything that can be checked here, then connects.
     async fn prepare(&self, globals: &Globals, access: Access) -> Result<Prepared, CliError> {
+        self.place.prepare(self.level, globals, access).await
+    }
+}
+
+impl Place {
+    /// Checks everything that can be checked here, then connects.
+    async fn prepare(&self, level: Option<Level>, globals: &Globals, access: Access) -> Result<Prepared, CliError> {
         let key = self.key().map_err(CliError::usage)?;
         let session = self.session.as_deref().map(SessionFile::open).transpose()?;
         if let Some(file) = &session {
@@ -82,7 +101,7 @@ impl Target {
         }
         let client = connect(globals, access).await?;
         let mut bucket = client.bucket(self.bucket.as_str());
-        if let Some(level) = self.level {
+        if let Some(level) = level {
             bucket = bucket.level(level);
         }
         if let Some(file) = &session {

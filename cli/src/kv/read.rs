@@ -64,7 +64,7 @@ pub async fn siblings(command: &Siblings, globals: &Globals) -> Result<Exit, Cli
         Output::Json => print_json(&prepared, &read),
         Output::Raw => print_single(&read),
         Output::Table if count == 0 => Ok(()),
-        Output::Table => output::print(format_args!("{}\n\ncontext {}", table(&read), read.context())),
+        Output::Table => output::print(format_args!("{}\n\ncontext {}{}", table(&read), read.context(), Version(&read))),
     };
     if count == 0 || globals.output == Output::Raw {
         note_unusual(&read);
@@ -99,6 +99,15 @@ fn print_single(read: &Read) -> Result<(), CliError> {
     }
 }
 
+/// The version that was read, in a line of its own, where the level has versions.
+struct Version<'a>(&'a Read);
+
+impl std::fmt::Display for Version<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.token().iter().try_for_each(|token| write!(f, "\ntoken   {token}"))
+    }
+}
+
 fn note_unusual(read: &Read) {
     let key = KeyText(read.key());
     match read.siblings().len() {
@@ -106,7 +115,10 @@ fn note_unusual(read: &Read) {
         1 => {}
         count => {
             output::note(format_args!("{key} has {count} siblings, left by writes that had not seen each other; replace them all with"));
-            output::note(format_args!("quorate put {key} VALUE --context {}", read.context()));
+            match read.token() {
+                Some(token) => output::note(format_args!("quorate cas {key} --expect token:{token} --set VALUE")),
+                None => output::note(format_args!("quorate put {key} VALUE --context {}", read.context())),
+            }
         }
     }
 }

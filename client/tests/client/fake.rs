@@ -7,14 +7,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use quorate_client::{BucketInfo, Client, ClientBuilder, Level, NodeId, Receipt, Sibling, Status, Topology};
+use quorate_client::{BucketInfo, Client, ClientBuilder, Level, NodeId, OpId, Outcome, Receipt, Sibling, Status, Topology};
+use quorate_protocol::chain::once::{Recorded, Verdict};
+use quorate_protocol::chain::state::{Authorship, Effect};
+use quorate_protocol::chain::{Ballot, ChainState, Change, Token};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::outcome::{Failure, Reason};
+use quorate_protocol::record::WriteMode;
 use quorate_protocol::sealed::{ContextSeal, InvalidContext};
-use quorate_protocol::{Actor, BucketId, Context, Dot, KeyEpoch, SealedContext, Siblings, Version};
+use quorate_protocol::{Actor, Body, BootId, BucketId, Context, Dot, KeyEpoch, SealedContext, Siblings, Version};
 use quorate_ring::{Member, Partitions, RingEpoch, RingSpec};
 use quorate_rpc::hello::{self, HelloRefusal, HelloReply, Welcome};
-use quorate_rpc::kv::{KeyValue, ListRequest, ReadReply, ReadRequest, WriteContext, WriteReply, WriteRequest};
+use quorate_rpc::kv::{
+    ChangeReply, ChangeRequest, Changed, KeyValue, ListRequest, NotAppliedWhy, OutcomeReply, OutcomeRequest, ReadReply, ReadRequest,
+    UnknownWhy, WriteContext, WriteReply, WriteRequest,
+};
 use quorate_rpc::peer::KeysPage;
 use quorate_rpc::transport;
 use tarpc::context;
@@ -26,6 +33,8 @@ use tokio::task::JoinHandle;
 pub(crate) const CLUSTER: &str = "fake";
 /// A bucket whose keys have one home replica each.
 pub(crate) const SINGLE: &str = "single";
+/// A bucket that takes linearizable writes only.
+pub(crate) const LIN_ONLY: &str = "lin-only";
 
 /// What becomes of the next request that arrives anywhere.
 #[derive(Debug)]
@@ -34,6 +43,8 @@ pub(crate) enum Script {
     Do,
     /// It fails.
     Fail(Failure),
+    /// A change is answered so, whatever is stored.
+    Answer(Changed),
     /// Its connection breaks, before anything is done.
     Break,
     /// It is never answered.
@@ -47,6 +58,8 @@ pub(crate) enum Script {
 pub(crate) enum Seen {
     Read(NodeId, ReadRequest),
     Write(NodeId, WriteRequest),
+    Change(NodeId, ChangeRequest),
+    Outcome,
     List,
     Topology(NodeId),
 }
@@ -98,12 +111,13 @@ impl Cluster {
             level: Level::Quorum,
             siblings_max: 16,
             blind_writes: true,
+            write_mode: if name == LIN_ONLY { WriteMode::LinOnly } else { WriteMode::Mixed },
         };
         let topology = Topology {
             cluster: CLUSTER.to_owned(),
             ring: RingSpec { epoch: RingEpoch(1), partitions, members },
             addresses: Vec::new(),
-            buckets: vec![bucket(0, "default", u8::try_from(count.min(3)).expect("three")), bucket(1, SINGLE, 1)],
+            buckets: vec![bucket(0, "default", u8::try_from(count.min(3)).expect("three")), bucket(1, SINGLE, 1), bucket(2, LIN_ONLY, 1)],
         };
         let shared = Shared {
             topology: Mutex::new(topology),
@@ -172,6 +186,14 @@ impl Cluster {
     pub(crate) async fn next_read(&mut self) -> (NodeId, ReadRequest) {
         loop {
             if let Seen::Read(node, request) = self.next().await {
+                return (node, request);
+            }
+        }
+    }
+
+    pub(crate) async fn next_change(&mut self) -> (NodeId, ChangeRequest) {
+        loop {
+            if let Seen::Change(node, request) = self.next().await {
                 return (node, request);
             }
         }
@@ -266,12 +288,13 @@ struct Server {
 
 impl Server {
     /// Takes the next line of the script; returns when the request is to be done.
-    async fn play(&self, seen: Seen) -> Result<(), Failure> {
+    async fn play(&self, seen: Seen) -> Result<Option<Changed>, Failure> {
         let mut script = lock(&self.shared.scripts).pop_front().unwrap_or(Script::Do);
         self.shared.seen.send(seen).expect("the test listens");
         loop {
             match script {
-                Script::Do => return Ok(()),
+                Script::Do => return Ok(None),
+                Script::Answer(changed) => return Ok(Some(changed)),
                 Script::Fail(failure) => return Err(failure),
                 Script::Wait(decision) => script = decision.await.unwrap_or(Script::Ignore),
                 Script::Break => {
@@ -290,21 +313,56 @@ impl Server {
     fn receipt(&self, level: Option<Level>) -> Receipt {
         let epoch = lock(&self.shared.topology).ring.epoch;
         let level = level.unwrap_or(Level::Quorum);
-        Receipt { level, coordinator: self.node, epoch, needed: 1, replicas: Vec::new(), versions: 1, micros: 1, hint_only: false }
+        Receipt {
+            level,
+            coordinator: self.node,
+            epoch,
+            needed: 1,
+            replicas: Vec::new(),
+            versions: 1,
+            micros: 1,
+            hint_only: false,
+            rounds: u16::from(level == Level::Linearizable),
+        }
     }
 }
 
 impl KeyValue for Server {
     async fn read(self, _: context::Context, request: ReadRequest) -> Result<ReadReply, Failure> {
         self.play(Seen::Read(self.node, request.clone())).await?;
-        let (siblings, context) = lock(&self.shared.store).read(&request);
-        Ok(ReadReply { siblings, context, receipt: self.receipt(request.level) })
+        let reply = lock(&self.shared.store).read(&request, self.receipt(request.level));
+        Ok(reply)
     }
 
     async fn write(self, _: context::Context, request: WriteRequest) -> Result<WriteReply, Failure> {
         self.play(Seen::Write(self.node, request.clone())).await?;
+        if request.level == Some(Level::Linearizable) {
+            let change = match &request.body {
+                Body::Value(value) => Change::Put(value.clone()),
+                Body::Tombstone => Change::Delete,
+            };
+            let done = lock(&self.shared.store).change(request.bucket, &request.key, &change, request.op)?;
+            return Ok(WriteReply { context: done.context, session: None, token: Some(done.token), receipt: self.receipt(request.level) });
+        }
         let (context, session) = lock(&self.shared.store).write(self.node, &request)?;
-        Ok(WriteReply { context, session, receipt: self.receipt(request.level) })
+        Ok(WriteReply { context, session, token: None, receipt: self.receipt(request.level) })
+    }
+
+    async fn change(self, _: context::Context, request: ChangeRequest) -> Result<ChangeReply, Failure> {
+        let scripted = self.play(Seen::Change(self.node, request.clone())).await?;
+        let mut store = lock(&self.shared.store);
+        let receipt = self.receipt(Some(Level::Linearizable));
+        if let Some(changed) = scripted {
+            let context = store.seal.seal(request.bucket, &request.key, &Context::empty());
+            return Ok(ChangeReply { changed, token: Default::default(), context, session: None, receipt });
+        }
+        let done = store.change(request.bucket, &request.key, &request.change, request.op)?;
+        Ok(ChangeReply { changed: done.changed, token: done.token, context: done.context, session: None, receipt })
+    }
+
+    async fn outcome(self, _: context::Context, request: OutcomeRequest) -> Result<OutcomeReply, Failure> {
+        self.play(Seen::Outcome).await?;
+        Ok(lock(&self.shared.store).outcome(&request))
     }
 
     async fn list(self, _: context::Context, request: ListRequest) -> Result<KeysPage, Failure> {
@@ -354,27 +412,99 @@ impl KeyValue for Server {
     }
 }
 
-/// One copy of everything, with the real sibling sets and seals.
+/// One copy of everything, with the real sibling sets, chain states and seals. The eventual and the linearizable versions of a key know
+/// nothing of each other here.
 struct Store {
     seal: ContextSeal,
     records: BTreeMap<(BucketId, Bytes), Siblings>,
+    chains: BTreeMap<(BucketId, Bytes), ChainState>,
     dots: u64,
+}
+
+/// What a change came to.
+struct Done {
+    changed: Changed,
+    token: Token,
+    context: SealedContext,
 }
 
 impl Store {
     fn new() -> Self {
-        Self { seal: ContextSeal::new(CLUSTER, None), records: BTreeMap::new(), dots: 0 }
+        Self { seal: ContextSeal::new(CLUSTER, None), records: BTreeMap::new(), chains: BTreeMap::new(), dots: 0 }
     }
 
-    fn read(&self, request: &ReadRequest) -> (Vec<Sibling>, SealedContext) {
-        let siblings = self.records.get(&(request.bucket, request.key.clone())).cloned().unwrap_or_default();
+    fn read(&self, request: &ReadRequest, receipt: Receipt) -> ReadReply {
+        let place = (request.bucket, request.key.clone());
+        let chain = (request.level == Some(Level::Linearizable)).then(|| self.chains.get(&place).cloned().unwrap_or_default());
+        let siblings = match &chain {
+            Some(chain) => chain.siblings.clone(),
+            None => self.records.get(&place).cloned().unwrap_or_default(),
+        };
         let shown = siblings.visible().into_iter().map(|(dot, version)| Sibling {
             value: version.value().expect("visible").clone(),
             dot,
             hlc: version.hlc,
             op: version.op,
         });
-        (shown.collect(), self.seal.seal(request.bucket, &request.key, siblings.context()))
+        let context = self.seal.seal(request.bucket, &request.key, siblings.context());
+        ReadReply { siblings: shown.collect(), context, token: chain.map(|chain| chain.token()), receipt }
+    }
+
+    fn change(&mut self, bucket: BucketId, key: &Bytes, change: &Change, op: OpId) -> Result<Done, Failure> {
+        self.dots += 1;
+        let author = Authorship {
+            ballot: Ballot { epoch: RingEpoch(1), counter: self.dots, node: NodeId(1), boot: BootId(1) },
+            hlc: Hlc(self.dots),
+            op: Some(op),
+        };
+        let state = self.chains.entry((bucket, key.clone())).or_default();
+        let recorded = match state.once.look(&op) {
+            Verdict::Known(recorded) => recorded,
+            Verdict::Superseded => return Err(Failure { outcome: Outcome::Unknown, ..Failure::refused(Reason::Superseded) }),
+            Verdict::TooOld => return Err(Failure { outcome: Outcome::Unknown, ..Failure::refused(Reason::OpIdTooOld) }),
+            Verdict::New => {
+                let (next, effect) = state.begun(author.ballot).apply(change, author);
+                let (token, current) = (next.token(), next.values().cloned().collect());
+                let (recorded, told) = match effect {
+                    Effect::Applied(result) => (Recorded::Applied { token, result }, None),
+                    Effect::CasFailed => {
+                        (Recorded::CasFailed { token }, Some(Changed::Conflict { current: Some(current), recorded: true }))
+                    }
+                    Effect::Inapplicable(why) => (Recorded::Inapplicable(why), None),
+                };
+                *state = next.record(&op, recorded.clone(), author).expect("few clients");
+                if let Some(changed) = told {
+                    let context = self.seal.seal(bucket, key, state.siblings.context());
+                    return Ok(Done { changed, token, context });
+                }
+                recorded
+            }
+        };
+        let context = self.seal.seal(bucket, key, state.siblings.context());
+        match recorded {
+            Recorded::Applied { token, result } => Ok(Done { changed: Changed::Applied { result }, token, context }),
+            Recorded::CasFailed { token } => Ok(Done { changed: Changed::Conflict { current: None, recorded: true }, token, context }),
+            Recorded::Inapplicable(why) => Err(Failure::refused(Reason::Inapplicable { why })),
+            Recorded::Fenced => Err(Failure::refused(Reason::Fenced)),
+        }
+    }
+
+    fn outcome(&mut self, request: &OutcomeRequest) -> OutcomeReply {
+        let OutcomeRequest { bucket, key, op, settle, .. } = request;
+        let state = self.chains.entry((*bucket, key.clone())).or_default();
+        match state.once.look(op) {
+            Verdict::Known(Recorded::Applied { token, result }) => OutcomeReply::Applied { token: Some(token), result },
+            Verdict::Known(Recorded::CasFailed { .. }) => OutcomeReply::NotApplied(NotAppliedWhy::Conflict),
+            Verdict::Known(Recorded::Inapplicable(why)) => OutcomeReply::NotApplied(NotAppliedWhy::Inapplicable(why)),
+            Verdict::Known(Recorded::Fenced) => OutcomeReply::NotApplied(NotAppliedWhy::Settled),
+            Verdict::Superseded => OutcomeReply::Unknown(UnknownWhy::Superseded),
+            Verdict::TooOld => OutcomeReply::Unknown(UnknownWhy::Forgotten),
+            Verdict::New if *settle => {
+                state.once.record(op, Recorded::Fenced, 1).expect("few clients");
+                OutcomeReply::NotApplied(NotAppliedWhy::Settled)
+            }
+            Verdict::New => OutcomeReply::Unknown(UnknownWhy::NotContained),
+        }
     }
 
     fn write(&mut self, node: NodeId, request: &WriteRequest) -> Result<(SealedContext, Option<SealedContext>), Failure> {

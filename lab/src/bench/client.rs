@@ -1,7 +1,7 @@
 //! The Rust client as the target of a measurement.
 
 use bytes::Bytes;
-use quorate_client::{Bucket, Client, Error, Session};
+use quorate_client::{Bucket, Cas, Current, Error, Expect, Session, Token};
 use quorate_protocol::OpId;
 use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
 use quorate_ring::NodeId;
@@ -19,34 +19,49 @@ pub struct ClientTarget {
 impl ClientTarget {
     /// A worker at a level. With a session, each call makes one of its own. `wants_evidence` when a history is written.
     #[must_use]
-    pub fn new(client: &Client, level: BenchLevel, wants_evidence: bool) -> Self {
-        let bucket = client.default_bucket().level(level.level);
+    pub fn new(bucket: Bucket, level: BenchLevel, wants_evidence: bool) -> Self {
+        let bucket = bucket.level(level.level);
         let bucket = if level.session { bucket.session(&Session::new()) } else { bucket };
         Self { bucket, wants_evidence }
     }
 
-    fn answered(&self, op_id: Option<OpId>, values: Vec<Bytes>, receipt: &Receipt) -> Answer {
+    fn answered(&self, op_id: Option<OpId>, values: Vec<Bytes>, token: Option<Token>, receipt: &Receipt) -> Answer {
         let evidence = self.wants_evidence.then(|| evidence(op_id, Some(receipt.coordinator), &receipt.replicas));
-        Answer { ending: Ending::Ok, values, evidence }
+        Answer { ending: Ending::Ok, values, untold: false, token, evidence }
     }
 
     fn failed(&self, error: &Error) -> Answer {
         let evidence = self.wants_evidence.then(|| evidence(error.op(), None, error.replicas()));
-        Answer { ending: error.outcome().into(), values: Vec::new(), evidence }
+        Answer { ending: error.outcome().into(), values: Vec::new(), untold: false, token: None, evidence }
     }
 }
 
 impl Target for ClientTarget {
     async fn get(&mut self, key: Bytes) -> Answer {
         match self.bucket.get(key).await {
-            Ok(read) => self.answered(None, read.values().cloned().collect(), read.receipt()),
+            Ok(read) => self.answered(None, read.values().cloned().collect(), read.token(), read.receipt()),
             Err(error) => self.failed(&error),
         }
     }
 
     async fn put(&mut self, key: Bytes, value: Bytes) -> Answer {
         match self.bucket.put(key, value).await {
-            Ok(written) => self.answered(Some(written.op()), Vec::new(), written.receipt()),
+            Ok(written) => self.answered(Some(written.op()), Vec::new(), written.token(), written.receipt()),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    async fn cas(&mut self, key: Bytes, expect: Expect, value: Bytes) -> Answer {
+        match self.bucket.cas(key).expect(expect).set(value).in_full().await {
+            Ok(changed) => {
+                let answer = self.answered(Some(changed.op()), Vec::new(), Some(changed.token()), changed.receipt());
+                match changed.value {
+                    Cas::Applied { .. } => answer,
+                    Cas::Conflict { current: Current { values, .. } } => {
+                        Answer { ending: Ending::Conflict, untold: values.is_none(), values: values.unwrap_or_default(), ..answer }
+                    }
+                }
+            }
             Err(error) => self.failed(&error),
         }
     }

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use super::plan::{BenchLevel, Plan};
 use super::target::{Answer, Ending, Evidence};
-use crate::workload::{KeyNumber, Operation, Stamp, Writer};
+use crate::workload::{KeyNumber, Stamp, Writer};
 
 /// Lines are handed over when they have so many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -57,12 +57,19 @@ struct Line<'a> {
     process: u16,
     op: &'static str,
     key: &'a str,
+    /// Null means absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expect: Option<Option<String>>,
     value: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<Option<String>>,
     call: u64,
     #[serde(rename = "return")]
     returned: Option<u64>,
     outcome: &'static str,
     level: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     op_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,10 +139,20 @@ impl History {
 /// One operation of one worker, from call to return.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    pub(super) operation: Operation,
     pub(super) key: KeyNumber,
     pub(super) called: Instant,
     pub(super) returned: Instant,
+}
+
+/// What an operation was to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'a> {
+    /// Read.
+    Read,
+    /// Write what bears this stamp.
+    Write(&'a Stamp),
+    /// The same, if this value is there, or none.
+    Cas { expected: Option<&'a Bytes>, stamp: &'a Stamp },
 }
 
 /// One worker's part of a history.
@@ -153,8 +170,8 @@ impl<'a> Scribe<'a> {
         Self { history, process: writer.0, level: plan.level.to_string(), piece }
     }
 
-    /// Notes an operation; `written` is what it wrote, if it wrote.
-    pub(super) fn note(&mut self, span: &Span, written: Option<&Stamp>, answer: &Answer) {
+    /// Notes an operation.
+    pub(super) fn note(&mut self, span: &Span, content: &Content<'_>, answer: &Answer) {
         let nanos = |at: Instant| u64::try_from(at.saturating_duration_since(self.history.begin()).as_nanos()).unwrap_or(u64::MAX);
         let key = span.key.to_key();
         let evidence = answer.evidence.clone().unwrap_or_default();
@@ -162,20 +179,30 @@ impl<'a> Scribe<'a> {
         let names = |nodes: Vec<quorate_ring::NodeId>| nodes.iter().map(ToString::to_string).collect();
         let line = Line {
             process: self.process,
-            op: match span.operation {
-                Operation::Get => "read",
-                Operation::Put => "write",
+            op: match content {
+                Content::Read => "read",
+                Content::Write(_) => "write",
+                Content::Cas { .. } => "cas",
             },
             key: std::str::from_utf8(&key).expect("our keys are text"),
-            value: Value(written.map_or_else(|| answer.values.iter().map(name).collect(), |stamp| vec![stamp.to_string()])),
+            expect: match content {
+                Content::Cas { expected, .. } => Some(expected.map(name)),
+                Content::Read | Content::Write(_) => None,
+            },
+            value: Value(match content {
+                Content::Read => answer.values.iter().map(name).collect(),
+                Content::Write(stamp) | Content::Cas { stamp, .. } => vec![stamp.to_string()],
+            }),
+            observed: observed(answer),
             call: nanos(span.called),
             returned: (answer.ending != Ending::Unknown).then(|| nanos(span.returned)),
             outcome: match answer.ending {
                 Ending::Ok => "ok",
-                Ending::NotApplied => "fail",
+                Ending::Conflict | Ending::NotApplied => "fail",
                 Ending::Unknown => "unknown",
             },
             level: &self.level,
+            token: answer.token.map(|token| token.to_string()),
             op_id: op_id.map(|op| op.to_string()),
             node: coordinator.map(|node| node.to_string()),
             asked: names(asked),
@@ -192,6 +219,16 @@ impl<'a> Scribe<'a> {
 impl Drop for Scribe<'_> {
     fn drop(&mut self) {
         self.history.write(&self.piece);
+    }
+}
+
+/// What a conflict told, as far as a history can say it: one value, or none.
+fn observed(answer: &Answer) -> Option<Option<String>> {
+    match answer.values.as_slice() {
+        _ if answer.ending != Ending::Conflict || answer.untold => None,
+        [] => Some(None),
+        [only] => Some(Some(name(only))),
+        [_, _, ..] => None,
     }
 }
 
@@ -213,13 +250,13 @@ mod tests {
     use quorate_ring::NodeId;
 
     use super::*;
-    use crate::bench::Pace;
+    use crate::bench::{Pace, Sharing};
     use crate::workload::{Distribution, Mix, Workload};
 
     fn plan() -> Plan {
         let workload = Workload { seed: 1, keys: 10, distribution: Distribution::Uniform, mix: Mix::READS, value_bytes: 64 };
         let level = "quorum+session".parse().expect("a level");
-        Plan { workload, level, pace: Pace::Closed, warm_up: Duration::ZERO, duration: Duration::ZERO }
+        Plan { workload, level, sharing: Sharing::Shared, pace: Pace::Closed, warm_up: Duration::ZERO, duration: Duration::ZERO }
     }
 
     fn stamp(sequence: u64) -> Stamp {
@@ -233,20 +270,28 @@ mod tests {
         let path = dir.path().join("history.jsonl");
         let history = History::create(&path).expect("made");
         let at = |nanos| history.begin() + Duration::from_nanos(nanos);
-        let span = |operation, called, returned| Span { operation, key: KeyNumber(7), called: at(called), returned: at(returned) };
+        let span = |called, returned| Span { key: KeyNumber(7), called: at(called), returned: at(returned) };
         history.header(5, &[plan().level], "demo");
         let mut scribe = Scribe::new(&history, Writer(2), &plan());
         let op_id = OpId { client: ClientId(0xab), lane: 1, seq: 4, issued_ms: 9 };
         let evidence =
             Evidence { op_id: Some(op_id), coordinator: Some(NodeId(1)), asked: vec![NodeId(1), NodeId(2)], stale: vec![NodeId(2)] };
-        let answer = |ending, values| Answer { ending, values, evidence: None };
+        let answer = |ending, values| Answer { ending, values, untold: false, token: None, evidence: None };
         let acknowledged = Answer { evidence: Some(evidence), ..answer(Ending::Ok, vec![]) };
-        scribe.note(&span(Operation::Put, 100, 200), Some(&stamp(1)), &acknowledged);
-        scribe.note(&span(Operation::Put, 300, 400), Some(&stamp(2)), &answer(Ending::Unknown, vec![]));
+        scribe.note(&span(100, 200), &Content::Write(&stamp(1)), &acknowledged);
+        scribe.note(&span(300, 400), &Content::Write(&stamp(2)), &answer(Ending::Unknown, vec![]));
         let siblings = vec![stamp(1).to_value(64), stamp(2).to_value(64)];
-        scribe.note(&span(Operation::Get, 500, 600), None, &answer(Ending::Ok, siblings));
-        scribe.note(&span(Operation::Get, 700, 800), None, &answer(Ending::Ok, vec![stamp(2).to_value(64)]));
-        scribe.note(&span(Operation::Get, 900, 950), None, &answer(Ending::NotApplied, vec![]));
+        scribe.note(&span(500, 600), &Content::Read, &answer(Ending::Ok, siblings));
+        scribe.note(&span(700, 800), &Content::Read, &answer(Ending::Ok, vec![stamp(2).to_value(64)]));
+        scribe.note(&span(900, 950), &Content::Read, &answer(Ending::NotApplied, vec![]));
+        let expected = stamp(2).to_value(64);
+        let third = stamp(3);
+        let cas = |expected| Content::Cas { expected, stamp: &third };
+        let token = "1.5.2.3.4".parse().ok();
+        scribe.note(&span(960, 970), &cas(Some(&expected)), &Answer { token, ..answer(Ending::Ok, vec![]) });
+        scribe.note(&span(980, 990), &cas(None), &Answer { token, ..answer(Ending::Conflict, vec![stamp(3).to_value(64)]) });
+        scribe.note(&span(980, 990), &cas(Some(&expected)), &answer(Ending::Conflict, vec![]));
+        scribe.note(&span(980, 990), &cas(None), &Answer { untold: true, ..answer(Ending::Conflict, vec![]) });
         drop(scribe);
         history.finish().expect("written");
         insta::assert_snapshot!(std::fs::read_to_string(&path).expect("read"), @r#"
@@ -256,6 +301,10 @@ mod tests {
         {"process":2,"op":"read","key":"bench:000007","value":["00000001.2.1","00000001.2.2"],"call":500,"return":600,"outcome":"ok","level":"quorum+session"}
         {"process":2,"op":"read","key":"bench:000007","value":"00000001.2.2","call":700,"return":800,"outcome":"ok","level":"quorum+session"}
         {"process":2,"op":"read","key":"bench:000007","value":null,"call":900,"return":950,"outcome":"fail","level":"quorum+session"}
+        {"process":2,"op":"cas","key":"bench:000007","expect":"00000001.2.2","value":"00000001.2.3","call":960,"return":970,"outcome":"ok","level":"quorum+session","token":"1.5.2.3.4"}
+        {"process":2,"op":"cas","key":"bench:000007","expect":null,"value":"00000001.2.3","observed":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session","token":"1.5.2.3.4"}
+        {"process":2,"op":"cas","key":"bench:000007","expect":"00000001.2.2","value":"00000001.2.3","observed":null,"call":980,"return":990,"outcome":"fail","level":"quorum+session"}
+        {"process":2,"op":"cas","key":"bench:000007","expect":null,"value":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session"}
         "#);
     }
 }

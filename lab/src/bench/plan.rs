@@ -75,6 +75,16 @@ pub enum Pace {
     },
 }
 
+/// Who works on which keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Everybody on all of them.
+    #[default]
+    Shared,
+    /// Each worker on its own part of them, so that no two meet.
+    Apart,
+}
+
 /// One measurement.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -82,6 +92,8 @@ pub struct Plan {
     pub workload: Workload,
     /// At which level.
     pub level: BenchLevel,
+    /// Who works on which keys.
+    pub sharing: Sharing,
     /// How fast.
     pub pace: Pace,
     /// Operations that begin in this time at the start are verified but not counted.

@@ -18,6 +18,9 @@ pub struct Row {
     /// The level, where the store has levels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
+    /// What is special about the keys, if anything is: their bucket, or that there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
     /// Callers with one operation at a time.
     pub clients: u64,
     /// Answered operations a second, written as a whole number.
@@ -35,6 +38,9 @@ pub struct Row {
     /// Of those, the ones that may have had an effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<u64>,
+    /// Answers that something else was there than expected, of compare-and-sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflicts: Option<u64>,
     /// Answers that were checked and right, of operations that read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<u64>,
@@ -59,6 +65,7 @@ impl Row {
                 store: "quorate".to_owned(),
                 op: operation.to_string(),
                 level: Some(report.level.to_string()),
+                keys: None,
                 clients: report.clients as u64,
                 ops_per_s: report.per_second(tally),
                 p50_us: tally.micros_at(0.5),
@@ -66,6 +73,7 @@ impl Row {
                 p999_us: Some(tally.micros_at(0.999)),
                 failed: tally.failed(),
                 unknown: Some(tally.unknown),
+                conflicts: (*operation == Operation::Cas).then_some(tally.conflicts),
                 verified: reads.then_some(report.verdict.verified),
                 violations: reads.then_some(report.verdict.violations),
             }
@@ -73,9 +81,10 @@ impl Row {
         report.operations.iter().map(row).collect()
     }
 
-    /// The operation with its level, as a table names it: `get@quorum`, `serializable-get`.
+    /// The operation with its level, as a table names it: `get@quorum`, `put@linearizable(lin_only bucket)`, `serializable-get`.
     #[must_use]
     pub fn name(&self) -> String {
-        self.level.as_ref().map_or_else(|| self.op.clone(), |level| format!("{}@{level}", self.op))
+        let name = self.level.as_ref().map_or_else(|| self.op.clone(), |level| format!("{}@{level}", self.op));
+        self.keys.as_ref().map_or_else(|| name.clone(), |keys| format!("{name}({keys})"))
     }
 }

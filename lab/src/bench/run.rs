@@ -1,17 +1,20 @@
 //! Running one measurement: workers, each with one operation at a time.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::join_all;
 
-use super::history::{History, Scribe, Span};
+use super::history::{Content, History, Scribe, Span};
+use super::known::Known;
 use super::pace::{Pacer, Window};
-use super::plan::{BenchLevel, Plan};
+use super::plan::{BenchLevel, Plan, Sharing};
 use super::tally::{Tally, Verdict};
 use super::target::{Answer, Ending, Target};
 use super::verify::{Judge, Ledger};
-use crate::workload::{KeyNumber, Operation, Operations, Writer};
+use crate::workload::{KeyNumber, Operation, Stamp, Writer};
 
 /// What one measurement found.
 #[derive(Clone, Debug)]
@@ -89,8 +92,9 @@ pub async fn run<T: Target>(plan: &Plan, replicas: u8, targets: Vec<T>, ledger: 
         let (plan, ledger, history, pacer) = (plan.clone(), Arc::clone(ledger), history.cloned(), Arc::clone(&pacer));
         tasks.spawn(async move {
             let writer = ledger.active(index);
+            let part = Part { sharing: plan.sharing, index: index as u64, of: clients as u64, keys: plan.workload.keys };
             let mut worker = Worker::new(&plan, replicas, writer, target, &ledger, history.as_deref());
-            worker.work(&pacer, window.counted, plan.workload.operations(writer)).await;
+            worker.work(&pacer, window.counted, plan.workload.operations(writer).map(|(operation, key)| (operation, part.own(key)))).await;
             worker.found
         });
     }
@@ -98,26 +102,45 @@ pub async fn run<T: Target>(plan: &Plan, replicas: u8, targets: Vec<T>, ledger: 
     while let Some(found) = tasks.join_next().await {
         all.add(found.expect("workers do not panic"));
     }
-    let Found { gets, puts, verdict } = all;
-    let tallies = plan.workload.mix.operations().iter().map(|operation| match operation {
-        Operation::Get => (Operation::Get, gets.clone()),
-        Operation::Put => (Operation::Put, puts.clone()),
-    });
-    Report { level: plan.level, clients, duration: plan.duration, operations: tallies.collect(), verdict, missed: pacer.missed() }
+    let Found { tallies, verdict } = all;
+    let operations = plan.workload.mix.operations();
+    let operations = operations.map(|operation| (operation, tallies.get(&operation).cloned().unwrap_or_default())).collect();
+    Report { level: plan.level, clients, duration: plan.duration, operations, verdict, missed: pacer.missed() }
 }
 
 #[derive(Debug, Default)]
 struct Found {
-    gets: Tally,
-    puts: Tally,
+    tallies: BTreeMap<Operation, Tally>,
     verdict: Verdict,
 }
 
 impl Found {
     fn add(&mut self, other: Self) {
-        self.gets.add(&other.gets);
-        self.puts.add(&other.puts);
+        for (operation, tally) in &other.tallies {
+            self.tallies.entry(*operation).or_default().add(tally);
+        }
         self.verdict.add(other.verdict);
+    }
+}
+
+/// The keys of one worker.
+#[derive(Clone, Copy)]
+struct Part {
+    sharing: Sharing,
+    index: u64,
+    of: u64,
+    keys: u64,
+}
+
+impl Part {
+    /// The worker's own key in place of one that was drawn from all.
+    fn own(self, drawn: KeyNumber) -> KeyNumber {
+        let Self { sharing, index, of, keys } = self;
+        match sharing {
+            Sharing::Shared => drawn,
+            Sharing::Apart if keys < of => KeyNumber(index % keys),
+            Sharing::Apart => KeyNumber(drawn.0 / of % (keys / of) * of + index),
+        }
     }
 }
 
@@ -134,6 +157,8 @@ struct Worker<'a, T> {
     ledger: &'a Ledger,
     judge: Judge,
     scribe: Option<Scribe<'a>>,
+    /// What is known of each key; kept only where it is needed for compare-and-sets.
+    known: Option<HashMap<KeyNumber, Known>>,
     found: Found,
 }
 
@@ -141,22 +166,21 @@ impl<'a, T: Target> Worker<'a, T> {
     fn new(plan: &Plan, replicas: u8, writer: Writer, target: T, ledger: &'a Ledger, history: Option<&'a History>) -> Self {
         let scribe = history.map(|history| Scribe::new(history, writer, plan));
         let judge = Judge::new(plan.level, replicas);
-        Self { target, writer, value_bytes: plan.workload.value_bytes, ledger, judge, scribe, found: Found::default() }
+        let known = plan.workload.mix.has(Operation::Cas).then(HashMap::new);
+        Self { target, writer, value_bytes: plan.workload.value_bytes, ledger, judge, scribe, known, found: Found::default() }
     }
 
-    async fn work(&mut self, pacer: &Pacer, counted: Instant, mut operations: Operations) {
+    async fn work(&mut self, pacer: &Pacer, counted: Instant, mut operations: impl Iterator<Item = (Operation, KeyNumber)>) {
         while let Some(intended) = pacer.next().await {
             let (operation, key) = operations.next().expect("operations are endless");
             let done = match operation {
                 Operation::Get => self.get(key).await,
                 Operation::Put => self.put(key).await,
+                Operation::Cas => self.cas(key).await,
             };
             if intended >= counted {
                 let micros = done.returned.saturating_duration_since(intended).as_micros();
-                let tally = match operation {
-                    Operation::Get => &mut self.found.gets,
-                    Operation::Put => &mut self.found.puts,
-                };
+                let tally = self.found.tallies.entry(operation).or_default();
                 tally.count(done.ending, u64::try_from(micros).unwrap_or(u64::MAX));
             }
         }
@@ -169,8 +193,9 @@ impl<'a, T: Target> Worker<'a, T> {
         let returned = Instant::now();
         if answer.ending == Ending::Ok {
             self.found.verdict.count(expected.check(self.ledger, &answer.values));
+            self.learn(key, Known::told(&answer));
         }
-        self.note(Span { operation: Operation::Get, key, called, returned }, None, &answer);
+        self.note(Span { key, called, returned }, Content::Read, &answer);
         Done { ending: answer.ending, returned }
     }
 
@@ -178,20 +203,56 @@ impl<'a, T: Target> Worker<'a, T> {
         let stamp = self.ledger.next(self.writer, key);
         let value = stamp.to_value(self.value_bytes);
         let called = Instant::now();
-        let answer = self.target.put(key.to_key(), value).await;
+        let answer = self.target.put(key.to_key(), value.clone()).await;
         let returned = Instant::now();
-        match answer.ending {
-            Ending::Ok => self.judge.acknowledged(self.ledger, &stamp),
-            Ending::NotApplied => {}
-            Ending::Unknown => self.judge.doubted(self.ledger, &stamp),
-        }
-        self.note(Span { operation: Operation::Put, key, called, returned }, Some(&stamp), &answer);
+        self.wrote(&stamp, value, &answer);
+        self.note(Span { key, called, returned }, Content::Write(&stamp), &answer);
         Done { ending: answer.ending, returned }
     }
 
-    fn note(&mut self, span: Span, written: Option<&crate::workload::Stamp>, answer: &Answer) {
+    async fn cas(&mut self, key: KeyNumber) -> Done {
+        let known = |worker: &Self| worker.known.as_ref().and_then(|known| known.get(&key).cloned());
+        if known(self).is_none() {
+            self.get(key).await;
+        }
+        let known = known(self).unwrap_or_default();
+        let stamp = self.ledger.next(self.writer, key);
+        let value = stamp.to_value(self.value_bytes);
+        let expect = known.expect(stamp.sequence);
+        let called = Instant::now();
+        let answer = self.target.cas(key.to_key(), expect, value.clone()).await;
+        let returned = Instant::now();
+        self.wrote(&stamp, value, &answer);
+        self.note(Span { key, called, returned }, Content::Cas { expected: known.value(), stamp: &stamp }, &answer);
+        Done { ending: answer.ending, returned }
+    }
+
+    /// What became of a write.
+    fn wrote(&mut self, stamp: &Stamp, value: Bytes, answer: &Answer) {
+        match answer.ending {
+            Ending::Ok => self.judge.acknowledged(self.ledger, stamp),
+            Ending::Conflict | Ending::NotApplied => {}
+            Ending::Unknown => self.judge.doubted(self.ledger, stamp),
+        }
+        match answer.ending {
+            Ending::Ok => self.learn(stamp.key, Known::written(answer, value)),
+            Ending::Conflict => self.learn(stamp.key, Known::told(answer)),
+            Ending::NotApplied => {}
+            Ending::Unknown => self.learn(stamp.key, None),
+        }
+    }
+
+    fn learn(&mut self, key: KeyNumber, news: Option<Known>) {
+        let Some(known) = &mut self.known else { return };
+        match news {
+            Some(news) => drop(known.insert(key, news)),
+            None => drop(known.remove(&key)),
+        }
+    }
+
+    fn note(&mut self, span: Span, content: Content<'_>, answer: &Answer) {
         if let Some(scribe) = &mut self.scribe {
-            scribe.note(&span, written, answer);
+            scribe.note(&span, &content, answer);
         }
     }
 }

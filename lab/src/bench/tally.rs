@@ -16,8 +16,10 @@ const EXAMPLES_MAX: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Tally {
     micros: Histogram<u32>,
-    /// Operations that were answered.
+    /// Operations that were answered, conflicts among them.
     pub ok: u64,
+    /// Compare-and-sets that were answered and changed nothing.
+    pub conflicts: u64,
     /// Operations that failed without effect.
     pub not_applied: u64,
     /// Operations that failed and may have had an effect.
@@ -27,15 +29,16 @@ pub struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         let micros = Histogram::new_with_bounds(1, MICROS_MAX, DIGITS).expect("the bounds are valid");
-        Self { micros, ok: 0, not_applied: 0, unknown: 0 }
+        Self { micros, ok: 0, conflicts: 0, not_applied: 0, unknown: 0 }
     }
 }
 
 impl Tally {
     pub(super) fn count(&mut self, ending: Ending, micros: u64) {
         match ending {
-            Ending::Ok => {
+            Ending::Ok | Ending::Conflict => {
                 self.ok += 1;
+                self.conflicts += u64::from(ending == Ending::Conflict);
                 self.micros.saturating_record(micros);
             }
             Ending::NotApplied => self.not_applied += 1,
@@ -46,6 +49,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Self) {
         self.micros.add(&other.micros).expect("all tallies have the same bounds");
         self.ok += other.ok;
+        self.conflicts += other.conflicts;
         self.not_applied += other.not_applied;
         self.unknown += other.unknown;
     }

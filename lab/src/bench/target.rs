@@ -1,8 +1,9 @@
-//! What is measured: something that reads and writes one key.
+//! What is measured: something that reads, writes, and compares and sets one key.
 
 use std::future::Future;
 
 use bytes::Bytes;
+use quorate_client::{Expect, Token};
 use quorate_protocol::{OpId, Outcome};
 use quorate_ring::NodeId;
 
@@ -11,6 +12,8 @@ use quorate_ring::NodeId;
 pub enum Ending {
     /// It was answered.
     Ok,
+    /// A compare-and-set was answered that something else is there than it expected. It has no effect.
+    Conflict,
     /// It failed and has no effect.
     NotApplied,
     /// It failed and may have an effect, or may have one yet.
@@ -44,8 +47,12 @@ pub struct Evidence {
 pub struct Answer {
     /// What came of it.
     pub ending: Ending,
-    /// The values a read returned; none if the key is absent, several if they are siblings.
+    /// The values a read returned, or a conflict told; none if the key is absent, several if they are siblings.
     pub values: Vec<Bytes>,
+    /// True if a conflict did not tell what was there.
+    pub untold: bool,
+    /// The key's version then, where the level has versions.
+    pub token: Option<Token>,
     /// Who took part, if the target was asked to say.
     pub evidence: Option<Evidence>,
 }
@@ -56,4 +63,6 @@ pub trait Target: Send + 'static {
     fn get(&mut self, key: Bytes) -> impl Future<Output = Answer> + Send;
     /// Writes a key without having read it.
     fn put(&mut self, key: Bytes, value: Bytes) -> impl Future<Output = Answer> + Send;
+    /// Writes a key if it is as expected.
+    fn cas(&mut self, key: Bytes, expect: Expect, value: Bytes) -> impl Future<Output = Answer> + Send;
 }

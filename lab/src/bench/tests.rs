@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_client::Expect;
 
 use super::*;
 use crate::workload::{Distribution, Mix, Workload};
@@ -33,7 +34,7 @@ struct InMemory {
 
 impl InMemory {
     fn answer(ending: Ending, values: Vec<Bytes>) -> Answer {
-        Answer { ending, values, evidence: None }
+        Answer { ending, values, untold: false, token: None, evidence: None }
     }
 
     fn is_tenth(&mut self) -> bool {
@@ -72,14 +73,38 @@ impl Target for InMemory {
         }
         Self::answer(failed.unwrap_or(Ending::Ok), vec![])
     }
+
+    async fn cas(&mut self, key: Bytes, expect: Expect, value: Bytes) -> Answer {
+        self.is_tenth();
+        let failed = self.failed().await;
+        let mut values = self.values.lock().expect("no panic");
+        let current = values.get(&key).cloned();
+        let holds = match expect {
+            Expect::Absent => current.is_none(),
+            Expect::Value(expected) => current.as_ref() == Some(&expected),
+            Expect::Token(token) => panic!("{token}: this store has no tokens"),
+        };
+        if failed == Some(Ending::NotApplied) {
+            return Self::answer(Ending::NotApplied, vec![]);
+        }
+        if !holds {
+            return Self::answer(failed.unwrap_or(Ending::Conflict), current.into_iter().collect());
+        }
+        values.insert(key, value);
+        Self::answer(failed.unwrap_or(Ending::Ok), vec![])
+    }
 }
 
 async fn measure(manner: Manner, pace: Pace) -> Report {
-    let workload =
-        Workload { seed: 4, keys: 50, distribution: Distribution::Uniform, mix: "50r50w".parse().expect("a mix"), value_bytes: 64 };
+    measure_mix("50r50w", Sharing::Shared, manner, pace).await
+}
+
+async fn measure_mix(mix: &str, sharing: Sharing, manner: Manner, pace: Pace) -> Report {
+    let mix = mix.parse().expect("a mix");
+    let workload = Workload { seed: 4, keys: 50, distribution: Distribution::Uniform, mix, value_bytes: 64 };
     let level = "quorum".parse().expect("a level");
     let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(200));
-    let plan = Plan { workload, level, pace, warm_up, duration };
+    let plan = Plan { workload, level, sharing, pace, warm_up, duration };
     let honest = InMemory { manner: Manner::Honest, operations: 0, values: Arc::default() };
     let ledger = Arc::new(Ledger::new(1, plan.workload.keys, 2, CLIENTS + 2));
     load(&plan, REPLICAS, vec![honest.clone(), honest.clone()], &ledger, None).await.expect("every key is written");
@@ -99,6 +124,16 @@ async fn an_honest_store_is_measured_and_stands_the_test() {
     let rows = Row::of(&report);
     assert_eq!(rows.iter().map(Row::name).collect::<Vec<_>>(), ["get@quorum", "put@quorum"]);
     assert!(rows.iter().all(|row| row.ops_per_s > 0.0 && row.clients == u64::from(CLIENTS)));
+}
+
+#[tokio::test]
+async fn compare_and_sets_conflict_where_workers_meet_and_nowhere_else() {
+    for (mix, sharing) in [("40r40w20c", Sharing::Shared), ("100c", Sharing::Apart)] {
+        let report = measure_mix(mix, sharing, Manner::Honest, Pace::Closed).await;
+        assert_eq!((report.verdict.violations, total(&report, Tally::failed)), (0, 0), "{:?}", report.verdict.examples);
+        let (_, cas) = report.operations.last().expect("the last of the mix");
+        assert!(cas.ok > cas.conflicts && (cas.conflicts > 0) == (sharing == Sharing::Shared), "{mix}: {} of {}", cas.conflicts, cas.ok);
+    }
 }
 
 #[tokio::test]
@@ -132,7 +167,7 @@ async fn an_open_loop_keeps_its_rate() {
 async fn the_same_keys_are_loaded_whatever_the_number_of_loaders() {
     let workload = Workload { seed: 0, keys: 7, distribution: Distribution::Uniform, mix: Mix::WRITES, value_bytes: 64 };
     let level = "quorum".parse().expect("a level");
-    let plan = Plan { workload, level, pace: Pace::Closed, warm_up: Duration::ZERO, duration: Duration::ZERO };
+    let plan = Plan { workload, level, sharing: Sharing::Shared, pace: Pace::Closed, warm_up: Duration::ZERO, duration: Duration::ZERO };
     for loaders in [1, 3, 10] {
         let store = InMemory { manner: Manner::Honest, operations: 0, values: Arc::default() };
         let ledger = Arc::new(Ledger::new(1, 7, loaders, loaders));

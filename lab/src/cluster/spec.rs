@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_protocol::Level;
+use quorate_protocol::record::WriteMode;
 use quorate_ring::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -35,12 +36,22 @@ pub struct BucketSpec {
     pub blind_writes: Option<bool>,
     /// Whether a replica syncs a write before it acknowledges it.
     pub fsync_before_ack: Option<bool>,
+    /// Which writes it takes.
+    pub write_mode: Option<WriteMode>,
 }
 
 impl BucketSpec {
     /// A bucket with the defaults.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), replicas: None, level: None, siblings_max: None, blind_writes: None, fsync_before_ack: None }
+        Self {
+            name: name.into(),
+            replicas: None,
+            level: None,
+            siblings_max: None,
+            blind_writes: None,
+            fsync_before_ack: None,
+            write_mode: None,
+        }
     }
 }
 
@@ -163,6 +174,11 @@ pub(crate) fn config_text(spec: &ClusterSpec, facts: &Facts, addresses: &[String
         optional("siblings_max", bucket.siblings_max.map(|count| count.to_string()));
         optional("blind_writes", bucket.blind_writes.map(|allowed| allowed.to_string()));
         optional("fsync_before_ack", bucket.fsync_before_ack.map(|synced| synced.to_string()));
+        let mode = |mode| match mode {
+            WriteMode::Mixed => quoted("mixed"),
+            WriteMode::LinOnly => quoted("lin_only"),
+        };
+        optional("write_mode", bucket.write_mode.map(mode));
     }
     text
 }
@@ -188,13 +204,16 @@ mod tests {
     #[test]
     fn the_configuration_says_what_the_specification_says() {
         let bucket = BucketSpec { level: Some(Level::One), siblings_max: Some(4), ..BucketSpec::new("carts") };
-        let spec = ClusterSpec { partitions: Some(64), buckets: vec![bucket], ..ClusterSpec::new("quorate", 5) };
+        let locks = BucketSpec { write_mode: Some(WriteMode::LinOnly), ..BucketSpec::new("locks") };
+        let spec = ClusterSpec { partitions: Some(64), buckets: vec![bucket, locks], ..ClusterSpec::new("quorate", 5) };
         let config = read(&spec, 4);
         assert_eq!((config.node.id, config.cluster.nodes.len(), config.cluster.replicas), (NodeId(4), 5, 3));
         assert_eq!(config.node.data_dir, Path::new("/tmp/a \"b\"\\c"));
         assert_eq!((config.node.listen.port(), config.cluster.partitions.count()), (7403, 64));
         let carts = config.bucket("carts").expect("declared");
         assert_eq!((carts.level, carts.siblings_max, carts.replicas), (Level::One, 4, 3));
+        let locks = config.bucket("locks").expect("declared");
+        assert_eq!((locks.write_mode, locks.level), (WriteMode::LinOnly, Level::Linearizable));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quorate_anti_entropy::{Hint, HintLimits, HintLoad};
 use quorate_config::BucketProperties;
+use quorate_protocol::chain::ChainRequest;
 use quorate_protocol::eventual::read::{Read, ReadAnswer, ReadFailure};
 use quorate_protocol::eventual::write::{Write, WriteFailure, Written};
 use quorate_protocol::machine::{Effect, Input, Outbox, Timer};
@@ -84,6 +85,11 @@ pub(crate) struct Subject {
     pub(crate) begin_by: Option<Tick>,
     /// Bytes of the value that is written.
     pub(crate) value_bytes: usize,
+}
+
+/// Whether nobody waits for the answer: it says nothing that its sender does not know.
+pub(super) fn is_told(request: &ReplicaRequest) -> bool {
+    matches!(request, ReplicaRequest::Chain { request: ChainRequest::Learn { .. }, .. })
 }
 
 /// Something local that becomes an input once it is durable.
@@ -207,9 +213,7 @@ impl<M: Machine> Driver<M> {
     fn step(&mut self, input: Input) {
         if let Input::Reply { from, reply } = &input {
             self.repairs.replied(*from, reply, &self.node.metrics);
-            if let ReplicaReply::State { siblings } = reply {
-                self.held_bytes += siblings.bytes();
-            }
+            self.held_bytes += reply.bytes();
         }
         self.machine.step(self.node.clock.tick(), input, &mut self.outbox);
         for effect in self.outbox.drain() {
@@ -251,6 +255,7 @@ impl<M: Machine> Driver<M> {
             Effect::Mint { mint, role } => self.mint(&mint, role),
             Effect::KeepHint { target, delta } => self.keep_hint(target, delta),
             Effect::SetTimer { timer, at } => self.timers.push((at, timer)),
+            Effect::DrawBallot { .. } => unreachable!("neither reads nor eventual writes propose"),
             Effect::Finish(answer) => {
                 self.repairs.answered();
                 self.answer = Some(answer);
@@ -264,14 +269,16 @@ impl<M: Machine> Driver<M> {
 
     fn send_here(&mut self, request: ReplicaRequest) {
         let from = self.node.me();
+        let is_told = is_told(&request);
         match replica::serve(&self.node, &self.call(request), false) {
+            _ if is_told => {}
             Answer::Now(reply) => self.ready.push_back(Input::Reply { from, reply }),
             Answer::After(commit, reply) => self.settle(commit, from, Input::Reply { from, reply }, refused),
         }
     }
 
     fn send(&self, to: NodeId, request: ReplicaRequest) {
-        let reply = ReplyTo::new(to, self.inputs.clone());
+        let reply = if is_told(&request) { ReplyTo::nobody(to) } else { ReplyTo::new(to, self.inputs.clone()) };
         match self.node.peers.peer(to) {
             Some(peer) => peer.send(Outgoing { call: self.call(request), deadline: self.subject.deadline, reply }),
             None => reply.down(),
@@ -305,7 +312,7 @@ impl<M: Machine> Driver<M> {
     }
 
     fn put_hint(&self, target: NodeId, delta: Siblings) -> Option<Commit> {
-        let place = self.node.placement.place(self.subject.bucket.replicas, &self.subject.key);
+        let place = self.node.placement.place(&self.subject.bucket, &self.subject.key);
         let hint = Hint {
             bucket: self.subject.bucket.id,
             key: self.subject.key.clone(),

@@ -38,7 +38,7 @@ pub(crate) async fn list(node: &Arc<Node>, request: ListRequest) -> Result<KeysP
     let begun = node.clock.tick();
     let place = node
         .placement
-        .place_partition(bucket.replicas, request.partition)
+        .place_partition(bucket, request.partition)
         .ok_or_else(|| Failure::refused(Reason::Refused { refusal: Refusal::Malformed }))?;
     let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
@@ -112,7 +112,7 @@ async fn ask(node: &Arc<Node>, replica: NodeId, keys: &KeysRequest, deadline: Ti
 pub(crate) async fn keys_here(node: &Arc<Node>, request: &KeysRequest) -> Result<KeysPage, Refusal> {
     node.refusal().map_or(Ok(()), Err)?;
     let bucket = node.placement.bucket(request.bucket).ok_or(Refusal::Malformed)?;
-    let place = node.placement.place_partition(bucket.replicas, request.partition).ok_or(Refusal::Malformed)?;
+    let place = node.placement.place_partition(bucket, request.partition).ok_or(Refusal::Malformed)?;
     if place.record.role == Role::Stranger {
         return Err(Refusal::Stranger);
     }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_protocol::eventual::read::{Read, ReadAnswer, ReadFailure, ReadPlan};
+use quorate_protocol::eventual::read::{Read, ReadFailure, ReadPlan};
 use quorate_protocol::limits::FRAME_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::ReadQuorum;
 use quorate_protocol::replica::Refusal;
-use quorate_protocol::{Context, Level, Options};
+use quorate_protocol::{Context, Level, Options, Siblings, Tick};
 use quorate_rpc::kv::{ReadReply, ReadRequest, Sibling};
 
+use super::chain::{self, Target};
 use super::drive::{Drive, Subject};
 use super::{check_key, deadline, micros, open};
 use crate::metrics::{Ended, Op};
@@ -28,6 +29,10 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
     let seen = request.seen.as_ref().map(|sealed| open(node, &bucket, &request.key, sealed)).transpose()?;
     let begun = node.clock.tick();
     let deadline = deadline(node, begun, request.micros_left);
+    if level == Level::Linearizable {
+        let target = Target { bucket, key: request.key, deadline };
+        return linearizable(node, target, seen.unwrap_or_default(), begun).await;
+    }
     let subject = Subject { level, key: request.key, deadline, begin_by: None, bucket, value_bytes: 0 };
     let plan = plan(node, &subject, level, seen.unwrap_or_default())?;
     let seal = (subject.bucket.id, subject.key.clone());
@@ -42,14 +47,30 @@ pub(crate) async fn read(node: &Arc<Node>, request: ReadRequest) -> Result<ReadR
         }),
         Ok(answer) => {
             let context = node.seal.seal(seal.0, &seal.1, answer.siblings.context());
-            Ok(reply(node, level, answer, context))
+            let siblings = shown(node, level, &answer.siblings);
+            Ok(ReadReply { siblings, context, token: None, receipt: answer.receipt })
         }
         Err(ReadFailure { reason, replicas }) => Err(Failure { reason, outcome: Outcome::NotApplied, replicas }),
     }
 }
 
+async fn linearizable(node: &Arc<Node>, target: Target, seen: Context, begun: Tick) -> Result<ReadReply, Failure> {
+    let result = chain::state(node, target.clone(), seen).await;
+    let took = Duration::from_micros(node.clock.tick().since(begun));
+    let ended = if result.is_ok() { Ended::Ok } else { Ended::NotApplied };
+    node.metrics.answered(Op::Get, Level::Linearizable, ended, took);
+    let (state, receipt) = result?;
+    if state.siblings.bytes() > ANSWER_BYTES_MAX {
+        let reason = Reason::Refused { refusal: Refusal::TooLarge };
+        return Err(Failure { reason, outcome: Outcome::NotApplied, replicas: receipt.replicas });
+    }
+    let context = node.seal.seal(target.bucket.id, &target.key, state.siblings.context());
+    let siblings = shown(node, Level::Linearizable, &state.siblings);
+    Ok(ReadReply { siblings, context, token: Some(state.token()), receipt })
+}
+
 fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<ReadPlan, Failure> {
-    let place = node.placement.place(subject.bucket.replicas, &subject.key);
+    let place = node.placement.place(&subject.bucket, &subject.key);
     let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     let coordination = &node.config.coordination;
@@ -74,17 +95,17 @@ fn draw(chance: f64) -> bool {
     chance > 0.0 && rand::random::<f64>() < chance
 }
 
-fn reply(node: &Node, level: Level, answer: ReadAnswer, context: quorate_protocol::SealedContext) -> ReadReply {
-    let shown = answer.siblings.visible();
-    let siblings: Vec<Sibling> = shown
-        .into_iter()
+/// The values that a client is shown, oldest first.
+fn shown(node: &Node, level: Level, siblings: &Siblings) -> Vec<Sibling> {
+    let versions = siblings.visible().into_iter();
+    let shown: Vec<Sibling> = versions
         .filter_map(|(dot, version)| {
             let value = version.value()?.clone();
             Some(Sibling { value, dot, hlc: version.hlc, op: version.op })
         })
         .collect();
-    if siblings.len() > 1 {
+    if shown.len() > 1 {
         node.metrics.conflict(level);
     }
-    ReadReply { siblings, context, receipt: answer.receipt }
+    shown
 }

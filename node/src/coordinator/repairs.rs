@@ -1,11 +1,13 @@
 //! Which replicas a read found stale, and which of them it brought up to date: counted when it happens, not when it is planned.
 //!
 //! A read sends a replica the merge exactly because its answer lacked something, so a repair sent is a stale answer found. It has
-//! repaired the replica once the replica says that it stored the merge.
+//! repaired the replica once the replica says that it stored the merge. A linearizable
+//! read sends the accepted state instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_protocol::Level;
+use quorate_protocol::chain::{ChainReply, ChainRequest};
 use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
 use quorate_ring::NodeId;
 
@@ -32,7 +34,9 @@ impl Repairs {
 
     /// The read sends a request.
     pub(super) fn sent(&mut self, to: NodeId, request: &ReplicaRequest, metrics: &Metrics) {
-        let ReplicaRequest::Replicate { .. } = request else { return };
+        let (ReplicaRequest::Replicate { .. } | ReplicaRequest::Chain { request: ChainRequest::Accept { .. }, .. }) = request else {
+            return;
+        };
         if self.stale.insert(to) {
             metrics.stale(self.level);
         }
@@ -41,9 +45,12 @@ impl Repairs {
 
     /// A replica answers.
     pub(super) fn replied(&mut self, from: NodeId, reply: &ReplicaReply, metrics: &Metrics) {
-        if *reply == ReplicaReply::Stored
-            && let Some(kind) = self.under_way.remove(&from)
-        {
+        let has_it = match reply {
+            ReplicaReply::Stored => true,
+            ReplicaReply::Chain(reply) => matches!(**reply, ChainReply::Accepted { .. }),
+            ReplicaReply::State { .. } | ReplicaReply::Refused(_) => false,
+        };
+        if has_it && let Some(kind) = self.under_way.remove(&from) {
             metrics.repaired(self.level, kind);
         }
     }

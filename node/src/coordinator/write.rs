@@ -9,13 +9,14 @@ use quorate_protocol::eventual::write::{Write, WriteFailure, WriteFailureCause, 
 use quorate_protocol::limits::VALUE_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, ReplicaReport, ReplicaStatus, Sized};
 use quorate_protocol::quorum::WriteQuorum;
-use quorate_protocol::record::Role;
+use quorate_protocol::record::{Role, WriteMode};
 use quorate_protocol::replica::{Mint, Refusal, Seen};
 use quorate_protocol::{Body, Context, Level, Options, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::kv::{WriteContext, WriteReply, WriteRequest};
 use quorate_rpc::tarpc::client::RpcError;
 
+use super::chain::{self, Target};
 use super::drive::{Drive, Subject};
 use super::{check_key, deadline, micros, open, too_large};
 use crate::metrics::{Ended, Op};
@@ -54,7 +55,10 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
     };
     let _admitted = node.admit().map_err(mark)?;
     let checked = check(node, &request, begun).map_err(mark)?;
-    let place = node.placement.place(checked.subject.bucket.replicas, &checked.subject.key);
+    if checked.level == Level::Linearizable {
+        return linearizable(node, checked, request, begun).await;
+    }
+    let place = node.placement.place(&checked.subject.bucket, &checked.subject.key);
     let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch, Options::default())
         .map_err(|invalid| mark(Failure::refused(Reason::InvalidLevel(invalid))))?;
     let down = node.peers.down(&place.homes);
@@ -74,6 +78,17 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
     result
 }
 
+/// By consensus: any node can see to it.
+async fn linearizable(node: &Arc<Node>, checked: Checked, request: WriteRequest, begun: Tick) -> Result<WriteReply, Failure> {
+    let Checked { subject, session, .. } = checked;
+    let op = if matches!(request.body, Body::Tombstone) { Op::Delete } else { Op::Put };
+    let target = Target { bucket: subject.bucket, key: subject.key, deadline: subject.deadline };
+    let result = chain::write(node, &target, request.body, (request.op, request.attempt), session).await;
+    let ended = result.as_ref().map_or_else(|failure| failure.outcome.into(), |_| Ended::Ok);
+    node.metrics.answered(op, Level::Linearizable, ended, Duration::from_micros(node.clock.tick().since(begun)));
+    result
+}
+
 fn check(node: &Node, request: &WriteRequest, begun: Tick) -> Result<Checked, Failure> {
     check_key(&request.key)?;
     if let Body::Value(value) = &request.body
@@ -83,7 +98,13 @@ fn check(node: &Node, request: &WriteRequest, begun: Tick) -> Result<Checked, Fa
     }
     let bucket = Arc::clone(node.bucket(request.bucket)?);
     let level = request.level.unwrap_or(bucket.level);
+    if bucket.write_mode == WriteMode::LinOnly && level != Level::Linearizable {
+        return Err(Failure::refused(Reason::LinOnlyBucket { bucket: bucket.name.to_string() }));
+    }
     let seen = match &request.context {
+        WriteContext::Seen(_) | WriteContext::Concurrent if level == Level::Linearizable => {
+            return Err(Failure::refused(Reason::ContextAtLinearizable));
+        }
         WriteContext::Seen(sealed) => Seen::Context(open(node, &bucket, &request.key, sealed)?),
         WriteContext::Blind if !bucket.blind_writes => {
             return Err(Failure::refused(Reason::BlindWriteRefused { bucket: bucket.name.to_string() }));
@@ -134,7 +155,7 @@ async fn here(
                 seen.merge(&context);
                 node.seal.seal(bucket, &key, &seen)
             });
-            Ok(WriteReply { context: node.seal.seal(bucket, &key, &context), session, receipt })
+            Ok(WriteReply { context: node.seal.seal(bucket, &key, &context), session, token: None, receipt })
         }
         Err(WriteFailure { cause, outcome, replicas }) => {
             let reason = match cause {

@@ -22,6 +22,11 @@ impl ReplyTo {
         Self { from, inputs: Some(inputs) }
     }
 
+    /// The answer to a request that nobody waits for.
+    pub(crate) fn nobody(from: NodeId) -> Self {
+        Self { from, inputs: None }
+    }
+
     /// Passes on the peer's answer.
     pub(crate) fn answer(mut self, reply: ReplicaReply) {
         let from = self.from;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quorate_protocol::outcome::Failure;
-use quorate_rpc::kv::{KeyValue, ListRequest, PeerStatus, PeerTrouble, ReadReply, ReadRequest, Status, Topology, WriteReply, WriteRequest};
+use quorate_rpc::kv::{
+    ChangeReply, ChangeRequest, KeyValue, ListRequest, OutcomeReply, OutcomeRequest, PeerStatus, PeerTrouble, ReadReply, ReadRequest,
+    Status, Topology, WriteReply, WriteRequest,
+};
 use quorate_rpc::peer::KeysPage;
 use quorate_rpc::tarpc::context::Context;
 
@@ -23,6 +26,14 @@ impl KeyValue for KvService {
 
     async fn write(self, _: Context, request: WriteRequest) -> Result<WriteReply, Failure> {
         coordinator::write(&self.0, request).await
+    }
+
+    async fn change(self, _: Context, request: ChangeRequest) -> Result<ChangeReply, Failure> {
+        coordinator::change(&self.0, request).await
+    }
+
+    async fn outcome(self, _: Context, request: OutcomeRequest) -> Result<OutcomeReply, Failure> {
+        coordinator::outcome(&self.0, request).await
     }
 
     async fn list(self, _: Context, request: ListRequest) -> Result<KeysPage, Failure> {

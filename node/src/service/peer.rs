@@ -66,8 +66,10 @@ impl Peer for PeerService {
 fn keep_within(answers: &mut [ReplicaReply], bytes_max: usize) {
     let mut bytes = 0;
     for answer in answers {
-        let ReplicaReply::State { siblings } = answer else { continue };
-        let more = siblings.bytes();
+        let more = answer.bytes();
+        if more == 0 {
+            continue;
+        }
         if bytes + more <= bytes_max {
             bytes += more;
         } else {

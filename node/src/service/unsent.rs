@@ -9,11 +9,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use quorate_protocol::limits::FRAME_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Reason};
 use quorate_protocol::replica::{Refusal, ReplicaReply};
-use quorate_rpc::kv::KeyValueResponse;
+use quorate_rpc::kv::{ChangeReply, Changed, KeyValueResponse};
 use quorate_rpc::peer::PeerResponse;
 use quorate_rpc::tarpc::ServerError;
 use quorate_rpc::tarpc::context::Context;
@@ -41,9 +42,19 @@ impl Weighed for KeyValueResponse {
     fn bytes(&self) -> usize {
         match self {
             Self::Read(Ok(reply)) => reply.siblings.iter().map(|sibling| sibling.value.len()).sum(),
-            Self::List(Ok(page)) => page.keys.iter().map(bytes::Bytes::len).sum(),
+            Self::Change(Ok(ChangeReply { changed: Changed::Conflict { current: Some(values), .. }, .. })) => {
+                values.iter().map(Bytes::len).sum()
+            }
+            Self::List(Ok(page)) => page.keys.iter().map(Bytes::len).sum(),
             Self::Metrics(text) => text.len(),
-            Self::Read(Err(_)) | Self::List(Err(_)) | Self::Write(_) | Self::Topology(_) | Self::Status(_) | Self::Tick(_) => 0,
+            Self::Read(Err(_))
+            | Self::List(Err(_))
+            | Self::Write(_)
+            | Self::Change(_)
+            | Self::Outcome(_)
+            | Self::Topology(_)
+            | Self::Status(_)
+            | Self::Tick(_) => 0,
         }
     }
 
@@ -52,7 +63,9 @@ impl Weighed for KeyValueResponse {
             Self::Read(answer) => *answer = Err(Failure::refused(Reason::Overloaded)),
             Self::List(answer) => *answer = Err(Failure::refused(Reason::Overloaded)),
             Self::Metrics(text) => text.clear(),
-            Self::Write(_) | Self::Topology(_) | Self::Status(_) | Self::Tick(_) => {}
+            // What a conflict found need not be said.
+            Self::Change(Ok(ChangeReply { changed: Changed::Conflict { current, .. }, .. })) => *current = None,
+            Self::Write(_) | Self::Change(_) | Self::Outcome(_) | Self::Topology(_) | Self::Status(_) | Self::Tick(_) => {}
         }
     }
 }
@@ -60,8 +73,8 @@ impl Weighed for KeyValueResponse {
 impl Weighed for PeerResponse {
     fn bytes(&self) -> usize {
         match self {
-            Self::Replica(replies) => replies.iter().map(state_bytes).sum(),
-            Self::Keys(Ok(page)) => page.keys.iter().map(bytes::Bytes::len).sum(),
+            Self::Replica(replies) => replies.iter().map(ReplicaReply::bytes).sum(),
+            Self::Keys(Ok(page)) => page.keys.iter().map(Bytes::len).sum(),
             Self::Keys(Err(_)) | Self::Forward(_) | Self::Ping(_) => 0,
         }
     }
@@ -69,20 +82,13 @@ impl Weighed for PeerResponse {
     fn refuse(&mut self) {
         match self {
             Self::Replica(replies) => {
-                for state in replies.iter_mut().filter(|reply| matches!(reply, ReplicaReply::State { .. })) {
+                for state in replies.iter_mut().filter(|reply| reply.bytes() > 0) {
                     *state = ReplicaReply::Refused(Refusal::Overloaded);
                 }
             }
             Self::Keys(answer) => *answer = Err(Refusal::Overloaded),
             Self::Forward(_) | Self::Ping(_) => {}
         }
-    }
-}
-
-fn state_bytes(reply: &ReplicaReply) -> usize {
-    match reply {
-        ReplicaReply::State { siblings } => siblings.bytes(),
-        ReplicaReply::Stored | ReplicaReply::Refused(_) => 0,
     }
 }
 
@@ -155,7 +161,6 @@ impl<S: Serve<Resp: Weighed> + Clone> Serve for Bounded<S> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use quorate_protocol::hlc::Hlc;
     use quorate_protocol::{Actor, Body, Context as Seen, Dot, KeyEpoch, Siblings, Version};
     use quorate_ring::NodeId;

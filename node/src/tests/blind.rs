@@ -23,7 +23,7 @@ fn due(node: &TestNode, request: WriteRequest, micros: i64) -> WriteRequest {
 }
 
 fn record(node: &TestNode, key: &'static str) -> Option<KeyRecord> {
-    let place = node.node.placement.place(1, key.as_bytes());
+    let place = node.node.placement.place(&node.node.config.buckets[0], key.as_bytes());
     node.node.store.read(&StorageKey::new(place.partition, BucketId(0), key.as_bytes())).expect("readable")
 }
 
@@ -65,7 +65,8 @@ async fn retries_and_writes_with_a_context_are_never_too_late() {
 /// A node that is no home replica of `key`, and a request for it. Three of four nodes are.
 fn key_away_from(node: &TestNode) -> Bytes {
     let mut keys = (0..).map(|number| Bytes::from(format!("key{number}")));
-    keys.find(|key| node.node.placement.place(3, key).record.role == Role::Stranger).expect("most nodes are home to most keys")
+    keys.find(|key| node.node.placement.place(&node.node.config.buckets[0], key).record.role == Role::Stranger)
+        .expect("most nodes are home to most keys")
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod background;
 mod blind;
+mod chain;
 mod identity;
 mod repairs;
 mod slow_reader;

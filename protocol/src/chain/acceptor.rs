@@ -6,8 +6,9 @@
 //! **Rules.**
 //! - *Upon `Prepare(b)`*: promise to take part in nothing below `b`, and say what was accepted. The same ballot again gets the same
 //!   promise again, unless something was accepted at it meanwhile. Anything not above what was promised is rejected.
-//! - *Upon `Accept(b, S)`*: take it, unless something higher was promised. What was accepted at `b` already is acknowledged again, even
-//!   after a higher promise: that it was accepted is a fact, and the promise that came after reported it.
+//! - *Upon `Accept(b, S, next)`*: take it, unless something higher was promised, and promise `next` with it. What was accepted at `b`
+//!   already is acknowledged again, even after a higher promise: that it was accepted is a fact, and the promise that came after reported
+//!   it. `next` is promised then too: a reader that repaired this replica came with the same state and without it.
 //! - *Upon `Learn(b, S)`*: `S` was chosen at `b`. Its versions become visible to eventual reads. It may replace what was accepted below
 //!   `b` whatever was promised, since every later proposer sees `b` or more anyway.
 //!
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ballot::Ballot;
 use super::state::ChainState;
+use crate::defect::Defect;
+use crate::options::Options;
 use crate::siblings::Siblings;
 
 /// A state and the ballot it was accepted at.
@@ -79,19 +82,22 @@ impl ChainRecord {
         Ok(())
     }
 
-    /// Upon `Accept`: the state is in the record when this returns `Ok(Ok(()))`.
+    /// Upon `Accept`: the state, and the promise of `next`, are in the record when this returns `Ok(Ok(()))`.
     ///
     /// # Errors
     /// Outer: [`BallotUsedTwice`]; inner: [`Rejected`]. The record is unchanged.
-    pub fn accept(&mut self, proposal: &Accepted) -> Result<Result<(), Rejected>, BallotUsedTwice> {
-        if self.accepted_at() == proposal.ballot {
-            return if self.accepted.as_ref() == Some(proposal) { Ok(Ok(())) } else { Err(BallotUsedTwice { ballot: proposal.ballot }) };
-        }
-        if proposal.ballot < self.promised {
+    pub fn accept(&mut self, proposal: &Accepted, next: Option<Ballot>, options: Options) -> Result<Result<(), Rejected>, BallotUsedTwice> {
+        if self.accepted_at() == proposal.ballot && !proposal.ballot.is_zero() {
+            if self.accepted.as_ref() != Some(proposal) {
+                return Err(BallotUsedTwice { ballot: proposal.ballot });
+            }
+        } else if proposal.ballot < self.promised && !options.has(Defect::AcceptWithoutPromiseCheck) {
             return Ok(Err(Rejected { ballot: proposal.ballot, limit: self.promised }));
+        } else {
+            self.promised = self.promised.max(proposal.ballot);
+            self.accepted = Some(proposal.clone());
         }
-        self.promised = proposal.ballot;
-        self.accepted = Some(proposal.clone());
+        self.promised = self.promised.max(next.unwrap_or_default());
         Ok(Ok(()))
     }
 
@@ -141,15 +147,15 @@ mod tests {
         let mut record = ChainRecord::default();
         assert_eq!(record.prepare(ballot(5)), Ok(()));
         assert_eq!(record.prepare(ballot(4)), Err(Rejected { ballot: ballot(4), limit: ballot(5) }));
-        assert_eq!(record.accept(&proposal(4, "a")), Ok(Err(Rejected { ballot: ballot(4), limit: ballot(5) })));
-        assert_eq!(record.accept(&proposal(5, "b")), Ok(Ok(())));
+        assert_eq!(record.accept(&proposal(4, "a"), None, Options::default()), Ok(Err(Rejected { ballot: ballot(4), limit: ballot(5) })));
+        assert_eq!(record.accept(&proposal(5, "b"), None, Options::default()), Ok(Ok(())));
     }
 
     #[test]
     fn a_repeated_prepare_gets_its_promise_again_until_something_is_accepted_at_it() {
         let mut record = ChainRecord::default();
         assert_eq!((record.prepare(ballot(5)), record.prepare(ballot(5))), (Ok(()), Ok(())));
-        record.accept(&proposal(5, "a")).expect("one state").expect("promised");
+        record.accept(&proposal(5, "a"), None, Options::default()).expect("one state").expect("promised");
         assert!(record.prepare(ballot(5)).is_err(), "another state could be proposed at the same ballot");
     }
 
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn accepting_is_promising() {
         let mut record = ChainRecord::default();
-        record.accept(&proposal(7, "a")).expect("one state").expect("nothing promised");
+        record.accept(&proposal(7, "a"), None, Options::default()).expect("one state").expect("nothing promised");
         assert_eq!(record.prepare(ballot(5)), Err(Rejected { ballot: ballot(5), limit: ballot(7) }));
     }
 
@@ -165,22 +171,32 @@ mod tests {
     #[test]
     fn what_was_accepted_is_acknowledged_again_under_a_higher_promise() {
         let mut record = ChainRecord::default();
-        record.accept(&proposal(7, "a")).expect("one state").expect("nothing promised");
+        record.accept(&proposal(7, "a"), None, Options::default()).expect("one state").expect("nothing promised");
         record.prepare(ballot(9)).expect("higher");
         let before = record.clone();
-        assert_eq!(record.accept(&proposal(7, "a")), Ok(Ok(())));
+        assert_eq!(record.accept(&proposal(7, "a"), None, Options::default()), Ok(Ok(())));
         assert_eq!(record, before);
         let mut other = ChainRecord::default();
         other.prepare(ballot(9)).expect("higher");
-        assert!(other.accept(&proposal(7, "a")).expect("one state").is_err());
+        assert!(other.accept(&proposal(7, "a"), None, Options::default()).expect("one state").is_err());
+    }
+
+    /// T43: a reader's repair brings the state first; the proposer's own message must still be promised the ballot it names.
+    #[test]
+    fn the_next_ballot_is_promised_even_if_the_state_was_there_already() {
+        let mut record = ChainRecord::default();
+        record.accept(&proposal(7, "a"), None, Options::default()).expect("one state").expect("nothing promised");
+        record.accept(&proposal(7, "a"), Some(ballot(9)), Options::default()).expect("one state").expect("known");
+        assert_eq!(record.promised, ballot(9));
+        assert!(record.prepare(ballot(8)).is_err());
     }
 
     #[test]
     fn two_states_at_one_ballot_are_an_alarm_and_change_nothing() {
         let mut record = ChainRecord::default();
-        record.accept(&proposal(7, "a")).expect("one state").expect("nothing promised");
+        record.accept(&proposal(7, "a"), None, Options::default()).expect("one state").expect("nothing promised");
         let before = record.clone();
-        assert_eq!(record.accept(&proposal(7, "b")), Err(BallotUsedTwice { ballot: ballot(7) }));
+        assert_eq!(record.accept(&proposal(7, "b"), None, Options::default()), Err(BallotUsedTwice { ballot: ballot(7) }));
         assert!(record.learn(&proposal(7, "b"), &mut Siblings::empty()).is_err());
         assert_eq!(record, before);
     }
@@ -189,7 +205,7 @@ mod tests {
     #[test]
     fn only_a_chosen_state_becomes_visible() {
         let (mut record, mut eventual) = (ChainRecord::default(), Siblings::empty());
-        record.accept(&proposal(3, "loser")).expect("one state").expect("nothing promised");
+        record.accept(&proposal(3, "loser"), None, Options::default()).expect("one state").expect("nothing promised");
         assert!(eventual.is_empty());
         record.prepare(ballot(9)).expect("higher");
         record.learn(&proposal(5, "winner"), &mut eventual).expect("one state");

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::state::Token;
+use super::state::{Inapplicable, Token};
 use crate::ids::{ClientId, OpId};
 
 /// Most lanes that a key remembers. The table travels with every round: it decides how fast the linearizable path is.
@@ -49,6 +49,8 @@ pub enum Recorded {
         /// The state's version that was compared with.
         token: Token,
     },
+    /// Its function did not apply to what was there.
+    Inapplicable(Inapplicable),
     /// It was settled as never to be applied.
     Fenced,
 }
@@ -115,12 +117,11 @@ impl OnceTable {
         }
     }
 
-    /// Records an operation that [`OnceTable::look`] calls new, forgetting what is old.
+    /// Records an operation, which [`OnceTable::look`] must have called new, and forgets what is old.
     ///
     /// # Errors
     /// [`TableFull`], with nothing forgotten or recorded.
     pub fn record(&mut self, op: &OpId, recorded: Recorded, now_ms: u64) -> Result<(), TableFull> {
-        debug_assert_eq!(self.look(op), Verdict::New, "only new operations are recorded");
         let lane = (op.client, op.lane);
         let last = self.lanes.get(&lane).map_or(0, |entry| entry.issued_ms);
         if last == 0 && self.lanes.len() >= LANES_MAX {

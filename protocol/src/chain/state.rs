@@ -58,7 +58,7 @@ pub enum Expect {
 pub enum Function {
     /// Adds to a decimal number; no value counts as 0.
     Increment(i64),
-    /// Appends bytes; no value counts as empty.
+    /// Appends bytes; no value counts as empty. Its result is the new length in bytes.
     Append(Bytes),
     /// Puts a decimal number if it is greater than the value, or there is none.
     SetIfGreater(i64),
@@ -73,15 +73,17 @@ pub enum Change {
     Put(Bytes),
     /// Makes the key absent.
     Delete,
-    /// Puts a value if an expectation holds.
+    /// Puts a value, or deletes, if an expectation holds.
     Cas {
         /// What must hold.
         expect: Expect,
         /// What is put.
-        value: Bytes,
+        body: Body,
     },
     /// Puts what a function makes of the value.
     Modify(Function),
+    /// Nothing, and its operation will never be applied if it is not contained yet.
+    Fence,
 }
 
 /// What an operation came to.
@@ -140,6 +142,14 @@ impl ChainState {
         Token { inc: self.inc, seq: self.seq }
     }
 
+    /// Roughly how many bytes it takes on disk and wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        /// A lane, a sequence number, two times and a token.
+        const LANE_BYTES: usize = 72;
+        self.siblings.bytes() + self.once.len() * LANE_BYTES
+    }
+
     /// True before the first state of a chain.
     #[must_use]
     pub fn is_initial(&self) -> bool {
@@ -172,17 +182,24 @@ impl ChainState {
     pub fn apply(&self, change: &Change, author: Authorship) -> (Self, Effect) {
         let put = |value: &Bytes, result| (self.with(Body::Value(value.clone()), author), Effect::Applied(result));
         match change {
-            Change::Identity => (self.clone(), Effect::Applied(None)),
+            Change::Identity | Change::Fence => (self.clone(), Effect::Applied(None)),
             Change::Put(value) => put(value, None),
             Change::Delete => (self.with(Body::Tombstone, author), Effect::Applied(None)),
-            Change::Cas { expect, value } if self.meets(expect) => put(value, None),
+            Change::Cas { expect, body } if self.meets(expect) => (self.with(body.clone(), author), Effect::Applied(None)),
             Change::Cas { .. } => (self.clone(), Effect::CasFailed),
             Change::Modify(function) => match self.compute(function) {
-                Ok(Some(value)) => put(&value, Some(value.clone())),
+                Ok(Some(value)) => put(&value, Some(function.result(&value))),
                 Ok(None) => (self.clone(), Effect::Applied(self.values().next().cloned())),
                 Err(inapplicable) => (self.clone(), Effect::Inapplicable(inapplicable)),
             },
         }
+    }
+
+    /// The same state, at the beginning of a chain if none has begun.
+    #[must_use]
+    pub fn begun(&self, ballot: Ballot) -> Self {
+        let inc = if self.is_initial() { ballot } else { self.inc };
+        Self { inc, ..self.clone() }
     }
 
     /// Records what an operation was answered. The first state of a chain takes its incarnation, whatever the operation.
@@ -201,7 +218,8 @@ impl ChainState {
     #[must_use]
     pub fn meets(&self, expect: &Expect) -> bool {
         match expect {
-            Expect::Token(token) => *token == self.token(),
+            // Before the first change there is no version to know: a chain may have begun meanwhile, to remember a failure.
+            Expect::Token(token) => *token == self.token() || (*token == Token::default() && self.seq == 0),
             Expect::Absent => self.values().next().is_none(),
             Expect::Value(value) => {
                 let mut values = self.values();
@@ -210,21 +228,22 @@ impl ChainState {
         }
     }
 
+    /// The next version. Its dot is in the context whether or not a version bears it, so that the chain's dots stay contiguous.
     fn grow(&mut self, ballot: Ballot) {
         if self.is_initial() {
             self.inc = ballot;
         }
         self.seq += 1;
+        self.siblings.cover(Dot { actor: Actor::Chain(self.inc), n: self.seq });
     }
 
     /// One new version in place of all that is there.
     fn with(&self, body: Body, author: Authorship) -> Self {
-        let mut next = self.clone();
-        next.grow(author.ballot);
-        let dot = Dot { actor: Actor::Chain(next.inc), n: next.seq };
+        let inc = if self.is_initial() { author.ballot } else { self.inc };
+        let seq = self.seq + 1;
         let version = Version { body, hlc: author.hlc, op: author.op };
-        next.siblings.merge(&Siblings::delta(self.siblings.context().clone(), dot, version));
-        next
+        let siblings = Siblings::delta(self.siblings.context().clone(), Dot { actor: Actor::Chain(inc), n: seq }, version);
+        Self { inc, seq, siblings, once: self.once.clone() }
     }
 
     /// What a function makes of the value; `None` if it leaves it.
@@ -251,6 +270,16 @@ impl ChainState {
                 }
                 Ok(Some(Bytes::from([head, tail].concat())))
             }
+        }
+    }
+}
+
+impl Function {
+    /// What the caller is told when the function has made `value`: short, because it is remembered for retries.
+    fn result(&self, value: &Bytes) -> Bytes {
+        match self {
+            Self::Increment(_) | Self::SetIfGreater(_) => value.clone(),
+            Self::Append(_) => Bytes::from(value.len().to_string()),
         }
     }
 }
@@ -298,7 +327,7 @@ mod tests {
         let first = applied(&ChainState::default(), &Change::Put(bytes("a")), 3);
         assert_eq!(first.token(), Token { inc: author(3).ballot, seq: 1 });
         let deleted = applied(&first, &Change::Delete, 4);
-        let again = applied(&deleted, &Change::Cas { expect: Expect::Absent, value: bytes("b") }, 5);
+        let again = applied(&deleted, &Change::Cas { expect: Expect::Absent, body: Body::Value(bytes("b")) }, 5);
         assert!(first.token() < deleted.token() && deleted.token() < again.token());
         assert_eq!((shown(&deleted), shown(&again)), (vec![], vec![&b"b"[..]]));
     }
@@ -306,7 +335,7 @@ mod tests {
     #[test]
     fn compare_and_set_by_token_by_value_and_by_absence() {
         let state = applied(&ChainState::default(), &Change::Put(bytes("a")), 1);
-        let cas = |expect| state.apply(&Change::Cas { expect, value: bytes("b") }, author(2)).1;
+        let cas = |expect| state.apply(&Change::Cas { expect, body: Body::Value(bytes("b")) }, author(2)).1;
         assert_eq!(cas(Expect::Token(state.token())), Effect::Applied(None));
         assert_eq!(cas(Expect::Token(Token::default())), Effect::CasFailed);
         assert_eq!(cas(Expect::Value(bytes("a"))), Effect::Applied(None));
@@ -323,9 +352,18 @@ mod tests {
         assert_eq!(shown(&both).len(), 2);
         assert!(!both.lacks(&eventual(1, "e")) && !both.meets(&Expect::Token(first.token())));
         assert!(!both.meets(&Expect::Value(bytes("a"))), "not the only one");
-        let resolved = applied(&both, &Change::Cas { expect: Expect::Token(both.token()), value: bytes("m") }, 3);
+        let resolved = applied(&both, &Change::Cas { expect: Expect::Token(both.token()), body: Body::Value(bytes("m")) }, 3);
         assert_eq!(shown(&resolved), vec![&b"m"[..]]);
         assert_eq!(resolved.absorb(&eventual(1, "e"), author(4).ballot), resolved, "a version that was replaced does not come back");
+    }
+
+    /// However often eventual versions come in between, a context has one entry for the chain.
+    #[test]
+    fn the_dots_of_a_chain_are_contiguous() {
+        let first = applied(&ChainState::default(), &Change::Put(bytes("a")), 1);
+        let both = first.absorb(&eventual(1, "e"), author(2).ballot);
+        let last = applied(&both, &Change::Put(bytes("b")), 3);
+        assert_eq!((last.seq, last.siblings.context().len()), (3, 2), "{}", last.siblings.context());
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Read {
             }
             Input::Timer(Timer::Hedge) => self.hedge(now, out),
             Input::Timer(Timer::Deadline) => self.deadline(now, out),
-            Input::Timer(Timer::Hint) | Input::Minted(_) | Input::MintRefused(_) | Input::HintKept(_) | Input::HintRefused(_) => {}
+            _ => {}
         }
     }
 
@@ -377,6 +377,7 @@ impl Read {
             versions: small(versions),
             micros: self.reports.elapsed(now),
             hint_only: false,
+            rounds: 0,
         };
         out.push(Effect::Finish(Ok(ReadAnswer { siblings, receipt })));
     }

@@ -15,7 +15,7 @@ use crate::machine::{Effect, Input, Outbox, Timer};
 use crate::notes::{Mark, Notes};
 use crate::options::Options;
 use crate::quorum::{ReadQuorum, WriteQuorum};
-use crate::record::{KeyRecord, PartitionRecord, Role};
+use crate::record::{KeyRecord, PartitionRecord, Role, WriteMode};
 use crate::replica::{Mint, ReplicaRequest, Seen, apply, mint, needs_fresh_epoch};
 use crate::siblings::{Body, Siblings};
 
@@ -67,7 +67,7 @@ impl Replicas {
         if self.silent.contains(&to) {
             return Vec::new();
         }
-        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home };
+        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: WriteMode::Mixed };
         let record = self.records.get_mut(&to).expect("a home replica");
         let reply = apply(record, &partition, request, self.options, &mut Notes::default());
         vec![Input::Reply { from: to, reply }]
@@ -104,6 +104,7 @@ impl Replicas {
                     waiting.push(Waiting::Input(Input::HintKept(target)));
                 }
                 Effect::SetTimer { .. } => {}
+                Effect::DrawBallot { .. } => panic!("an eventual operation needs no ballot"),
                 Effect::Finish(result) => {
                     assert!(answer.is_none(), "an operation is answered once");
                     *answer = Some(result);

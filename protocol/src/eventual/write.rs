@@ -191,7 +191,7 @@ impl Write {
             Input::HintRefused(node) => self.hint_refused(now, node, out),
             Input::Timer(Timer::Hint) => self.hint_everybody(out),
             Input::Timer(Timer::Deadline) => self.deadline(now, out),
-            Input::Timer(Timer::Hedge) => {}
+            Input::Timer(Timer::Hedge | Timer::Resend | Timer::Retry) | Input::Drawn(_) | Input::BallotRefused => {}
         }
     }
 
@@ -386,7 +386,7 @@ impl Write {
                 self.lost(now, from, out);
             }
             // A late answer to the first read of a retry.
-            (ReplicaReply::State { .. } | ReplicaReply::Stored | ReplicaReply::Refused(_), _) => {}
+            (ReplicaReply::State { .. } | ReplicaReply::Stored | ReplicaReply::Refused(_) | ReplicaReply::Chain(_), _) => {}
         }
     }
 
@@ -505,6 +505,7 @@ impl Write {
             versions: 1,
             micros: self.reports.elapsed(now),
             hint_only,
+            rounds: 0,
         };
         out.push(Effect::Finish(Ok(Written { context, receipt })));
     }

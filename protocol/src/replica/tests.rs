@@ -5,7 +5,7 @@ use quorate_ring::NodeId;
 
 use super::*;
 
-const HOME: PartitionRecord = PartitionRecord { epoch: RingEpoch(3), role: Role::Home };
+const HOME: PartitionRecord = PartitionRecord { epoch: RingEpoch(3), role: Role::Home, write_mode: WriteMode::Mixed };
 
 fn put(seen: Seen, value: &'static str) -> Mint {
     let body = Body::Value(Bytes::from_static(value.as_bytes()));
@@ -149,7 +149,7 @@ fn a_number_derived_from_the_context_is_the_bug_dot_from_context() {
 fn storing_in_place_of_merging_is_the_bug_repair_overwrites() {
     let (mine, theirs) = (written(1, &Siblings::empty(), value("mine")), written(2, &Siblings::empty(), value("theirs")));
     for (options, live) in [(Options::default(), 2), (broken(Defect::RepairOverwrites), 1)] {
-        let mut record = KeyRecord { own: None, eventual: mine.clone() };
+        let mut record = KeyRecord { own: None, eventual: mine.clone(), ..KeyRecord::default() };
         replicate(&mut record, &theirs, options);
         assert_eq!(record.eventual.live_count(), live);
     }
@@ -175,7 +175,7 @@ fn a_write_nobody_saw_is_replaced_with_the_bug_blind_put_covers_unseen() {
     let early = minted(&mut neighbour, Some(1), &put(Seen::Nothing, "early")).delta;
     let late = minted(&mut neighbour, None, &put(Seen::Nothing, "late")).delta;
     for (options, kept) in [(Options::default(), true), (broken(Defect::BlindPutCoversUnseen), false)] {
-        let mut record = KeyRecord { own: None, eventual: early.clone() };
+        let mut record = KeyRecord { own: None, eventual: early.clone(), ..KeyRecord::default() };
         let blind = mint(&mut record, NodeId(2), Some(KeyEpoch(1)), &put(Seen::Blind, "mine"), options, &mut Notes::default());
         let blind = blind.expect("below the limit").delta;
         assert_eq!(late.clone().merged(&blind).live_count() == 2, kept);
@@ -186,7 +186,7 @@ fn a_write_nobody_saw_is_replaced_with_the_bug_blind_put_covers_unseen() {
 fn an_unseen_sibling_is_in_the_context_with_the_bug_write_context_covers_unseen() {
     let theirs = written(2, &Siblings::empty(), value("theirs"));
     for (options, covered) in [(Options::default(), false), (broken(Defect::WriteContextCoversUnseen), true)] {
-        let mut record = KeyRecord { own: None, eventual: theirs.clone() };
+        let mut record = KeyRecord { own: None, eventual: theirs.clone(), ..KeyRecord::default() };
         let mine = mint(&mut record, NodeId(1), Some(KeyEpoch(1)), &put(Seen::Nothing, "mine"), options, &mut Notes::default());
         assert_eq!(mine.expect("below the limit").context.includes(theirs.context()), covered);
     }
@@ -198,7 +198,7 @@ fn a_deleted_version_comes_back_with_the_bug_tombstone_dropped_early() {
     let old = written(1, &Siblings::empty(), value("old"));
     let deleted = written(2, &old, Body::Tombstone);
     for (options, shown) in [(Options::default(), 0), (broken(Defect::TombstoneDroppedEarly), 1)] {
-        let mut record = KeyRecord { own: None, eventual: old.clone() };
+        let mut record = KeyRecord { own: None, eventual: old.clone(), ..KeyRecord::default() };
         replicate(&mut record, &deleted, options);
         replicate(&mut record, &old, options);
         assert_eq!(record.eventual.visible().len(), shown);

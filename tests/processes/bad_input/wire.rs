@@ -130,7 +130,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 /// A request for the node's topology as it travels, with a deadline that begins with these bytes of seconds.
 fn request(seconds: &[u8]) -> Vec<u8> {
     const REQUEST: u8 = 0;
-    const TOPOLOGY: u8 = 3;
+    const TOPOLOGY: u8 = 5;
     let nanoseconds = [0];
     let trace = [0; 16 + 1 + 1];
     let id = [1];

@@ -4,6 +4,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use quorate_protocol::chain::state::Authorship;
+use quorate_protocol::chain::{Accepted, Ballot, ChainRecord, ChainState, Change};
+use quorate_protocol::hlc::Hlc;
+use quorate_protocol::{BootId, Options};
+use quorate_ring::RingEpoch;
+
 use super::*;
 
 const WRITES: u64 = 40;
@@ -39,6 +45,31 @@ fn a_kill_loses_no_acknowledged_write() {
         drop(store);
         place = survivor;
     }
+}
+
+/// T17: whoever forgets a promise lets a majority choose twice.
+#[test]
+fn a_kill_loses_no_promise_and_no_accepted_state() {
+    let ballot = |counter| Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) };
+    let proposal = |counter, value: &'static str| {
+        let author = Authorship { ballot: ballot(counter), hlc: Hlc(1), op: None };
+        Accepted { ballot: ballot(counter), state: ChainState::default().apply(&Change::Put(value.into()), author).0 }
+    };
+    let place = Place::new();
+    let store = place.init();
+    let act = |transition: &dyn Fn(&mut ChainRecord)| {
+        let ((), commit) = store.update(&key("k"), Durability::Synced, |record| transition(&mut record.chain)).expect("open");
+        commit.wait().expect("the disk has space");
+        let survivor = place.as_killed();
+        let (store, _) = survivor.reopen();
+        store.read(&key("k")).expect("readable").expect("acknowledged").chain
+    };
+    let mut promised = act(&|chain| chain.prepare(ballot(5)).expect("higher"));
+    assert_eq!(promised.promised, ballot(5));
+    assert!(promised.accept(&proposal(4, "late"), None, Options::default()).expect("one state").is_err());
+    let accepted =
+        act(&|chain| chain.accept(&proposal(5, "v"), Some(ballot(9)), Options::default()).expect("one state").expect("promised"));
+    assert_eq!((accepted.accepted, accepted.promised), (Some(proposal(5, "v")), ballot(9)));
 }
 
 #[test]

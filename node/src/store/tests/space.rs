@@ -17,7 +17,11 @@ fn typical(index: u64) -> KeyRecord {
     let op = OpId { client: ClientId(client), lane: 17, seq: 900_000 + index, issued_ms: 1_780_000_000_000 + index };
     let version = Version { body: Body::Value(noise(index, 128).into()), hlc: Hlc::at_ms(1_780_000_000_000 + index), op: Some(op) };
     let seen = Context::empty().with(dot(1, 1)).with(dot(1, 2)).with(dot(2, 1));
-    KeyRecord { own: Some(OwnDots { epoch: KeyEpoch(100_000 + index), n: 3 }), eventual: Siblings::delta(seen, dot(1, 3), version) }
+    KeyRecord {
+        own: Some(OwnDots { epoch: KeyEpoch(100_000 + index), n: 3 }),
+        eventual: Siblings::delta(seen, dot(1, 3), version),
+        ..KeyRecord::default()
+    }
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! The proposers of this node, one for each key that somebody changes here.
+//!
+//! **Promise.** At any time at most one proposer of a key takes operations, and none is lost between two: an operation is handed over
+//! under the lock under which a proposer that has nothing left to do leaves. Beyond [`WAITING_MAX`] an operation is refused at once.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use quorate_protocol::chain::Ballots;
+use quorate_protocol::chain::ballot::{Ballot, TooFarAhead};
+use quorate_protocol::chain::operation::{Done, NotDone, Operation};
+use quorate_protocol::machine::Drawn;
+use quorate_protocol::outcome::{Outcome, Reason};
+use quorate_protocol::{BootId, BucketId};
+use quorate_ring::{NodeId, RingEpoch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Target, driver};
+use crate::node::Node;
+
+/// Most operations that wait for the proposer of one key to take them in: far more than clients that change the same key at once, since
+/// more could not be remembered for retries.
+pub(super) const WAITING_MAX: usize = 512;
+
+/// Most proposers that are kept although they have nothing to do, because their next operation would need one round trip only.
+const RESTING_MAX: usize = 16_384;
+
+/// How long they are kept.
+const REST: Duration = Duration::from_secs(10);
+
+/// Locks among which keys are spread.
+const SHARDS: usize = 64;
+const _: () = assert!(SHARDS.is_power_of_two());
+
+/// A key of a bucket.
+pub(super) type Key = (BucketId, Bytes);
+
+/// An operation on its way to a proposer.
+pub(super) struct Submission {
+    pub(super) operation: Operation,
+    pub(super) answer: oneshot::Sender<Result<Done, NotDone>>,
+}
+
+type Shard = HashMap<Key, mpsc::Sender<Submission>>;
+
+/// All proposers of a node, and the ballots they draw.
+pub(crate) struct Proposers {
+    shards: Box<[Mutex<Shard>]>,
+    ballots: Mutex<Ballots>,
+    pub(super) resting: Arc<Semaphore>,
+    /// How long a proposer waits for its next operation if that would need one round trip only.
+    pub(super) rest: Duration,
+    /// Cancelled when nobody is to rest any more.
+    pub(super) closing: CancellationToken,
+}
+
+impl Proposers {
+    /// Proposers of one start of a node; none at work.
+    pub(crate) fn new(node: NodeId, boot: BootId) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            ballots: Mutex::new(Ballots::new(node, boot)),
+            rest: REST,
+            resting: Arc::new(Semaphore::new(RESTING_MAX)),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Sends those home that have nothing to do.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Has the key's proposer decide an operation. Dropping the wait changes nothing about the operation.
+    pub(super) async fn submit(node: &Arc<Node>, target: &Target, operation: Operation) -> Result<Done, NotDone> {
+        let refused = |reason| NotDone { reason, outcome: Outcome::NotApplied, replicas: Vec::new() };
+        let (answer, answered) = oneshot::channel();
+        let submission = Submission { operation, answer };
+        {
+            let key = (target.bucket.id, target.key.clone());
+            let mut shard = node.proposers.shard(&key);
+            let start = || {
+                let (sender, receiver) = mpsc::channel(WAITING_MAX);
+                driver::start(node, target, receiver);
+                sender
+            };
+            let proposer = shard.entry(key).or_insert_with(start);
+            if proposer.is_closed() {
+                // It ended without leaving: a bug, which must not cost the key its next operation.
+                *proposer = start();
+            }
+            proposer.try_send(submission).map_err(|_full| refused(Reason::Overloaded))?;
+        }
+        answered
+            .await
+            .unwrap_or_else(|_the_runtime_has_stopped| Err(NotDone { outcome: Outcome::Unknown, ..refused(Reason::ShuttingDown) }))
+    }
+
+    /// The key's lock: nothing is handed to its proposer meanwhile.
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() & (SHARDS as u64 - 1)).expect("below the number of shards");
+        self.shards[index].lock()
+    }
+
+    /// The proposer of `key` leaves, unless somebody has handed it an operation.
+    pub(super) fn leave(&self, key: &Key, submitted: &mut mpsc::Receiver<Submission>) -> Option<Submission> {
+        let mut shard = self.shard(key);
+        let more = submitted.try_recv().ok();
+        if more.is_none() {
+            shard.remove(key);
+        }
+        more
+    }
+
+    /// Two ballots above `seen` that were never given out before, the second above the first.
+    pub(super) fn draw(&self, node: &Node, epoch: RingEpoch, seen: Ballot) -> Result<Drawn, TooFarAhead> {
+        let mut ballots = self.ballots.lock();
+        let ballot = ballots.fresh(epoch, seen)?;
+        let next = ballots.fresh(epoch, ballot)?;
+        Ok(Drawn { ballot, next, hlc: node.clock.stamp() })
+    }
+
+    /// Lets them rest for so long.
+    #[cfg(test)]
+    pub(crate) fn set_rest(&mut self, rest: Duration) {
+        self.rest = rest;
+    }
+
+    /// Keys that have a proposer.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+}
