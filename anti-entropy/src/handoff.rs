@@ -163,12 +163,15 @@ impl Handoff {
             }
             (HandoffInput::Kept, Phase::Empty) => self.load(out),
             (HandoffInput::PeerDown, phase) => {
-                if let Phase::Delivering { delivered, .. } = phase {
+                if let Phase::Delivering { delivered, waiting, .. } = phase {
+                    if self.options.options.has(Defect::OnlyCopyGivenUp) {
+                        delivered.extend(waiting.iter());
+                    }
                     remove(std::mem::take(delivered), 0, out);
                 }
                 self.phase = Phase::Down;
             }
-            (HandoffInput::Loaded { hints, now_ms }, Phase::Loading) => self.loaded(hints, now_ms, out),
+            (HandoffInput::Loaded { hints, now_ms }, Phase::Loading) => self.loaded(hints, now_ms, out, notes),
             (HandoffInput::Delivered(seq), Phase::Delivering { waiting, delivered, .. }) => {
                 if waiting.remove(&seq) {
                     notes.sometimes(Mark::HintReplayed);
@@ -178,8 +181,11 @@ impl Handoff {
                 }
                 self.conclude(now, out, notes);
             }
-            (HandoffInput::NotTaken(seq), Phase::Delivering { waiting, failed, .. }) => {
+            (HandoffInput::NotTaken(seq), Phase::Delivering { waiting, failed, delivered }) => {
                 *failed |= waiting.remove(&seq);
+                if self.options.options.has(Defect::OnlyCopyGivenUp) {
+                    delivered.push(seq);
+                }
                 self.conclude(now, out, notes);
             }
             (HandoffInput::Timer, Phase::BackingOff) => self.load(out),
@@ -201,7 +207,7 @@ impl Handoff {
         out.push(HandoffEffect::Load { count_max: self.options.batch_max });
     }
 
-    fn loaded(&mut self, hints: Vec<(u64, Hint)>, now_ms: u64, out: &mut Vec<HandoffEffect>) {
+    fn loaded(&mut self, hints: Vec<(u64, Hint)>, now_ms: u64, out: &mut Vec<HandoffEffect>, notes: &mut Notes) {
         if hints.is_empty() {
             self.phase = Phase::Empty;
             return;
@@ -209,6 +215,9 @@ impl Handoff {
         let (expired, due): (BTreeMap<_, _>, BTreeMap<_, _>) =
             hints.into_iter().partition(|(_, hint)| hint.is_expired(now_ms, self.options.age_ms_max, self.options.options));
         let count = expired.len();
+        if count > 0 {
+            notes.sometimes(Mark::HintExpired);
+        }
         remove(expired.into_keys().collect(), count, out);
         if due.is_empty() {
             return self.load(out);
@@ -364,8 +373,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_not_taken_is_lost_with_the_bug_hint_deleted_before_ack() {
-        for (defect, kept) in [(None, 1), (Some(Defect::HintDeletedBeforeAck), 0)] {
+    fn a_hint_not_taken_is_lost_with_the_bugs_that_say_so() {
+        for (defect, kept) in [(None, 1), (Some(Defect::HintDeletedBeforeAck), 0), (Some(Defect::OnlyCopyGivenUp), 0)] {
             let mut keeper = Keeper::new(1);
             keeper.machine = Handoff::new(with(Options { defect, ..Options::default() }));
             keeper.step(HandoffInput::PeerUp);

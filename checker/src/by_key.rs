@@ -1,6 +1,6 @@
 //! A history taken apart: the operations and final states of each key.
 
-use crate::history::{Action, FinalState, History, KeyId, Nanos, Operation, Outcome, Seen, ValueId};
+use crate::history::{Action, FinalState, History, KeyId, Nanos, Operation, Outcome, Seen};
 
 /// The operations and final states of each key, in order of key.
 pub(crate) struct ByKey<'h> {
@@ -75,14 +75,5 @@ impl<'a> KeyHistory<'a> {
             Action::Read { seen } if operation.outcome == Outcome::Ok => seen.as_ref(),
             _ => None,
         }
-    }
-}
-
-/// The values in a result.
-pub(crate) fn values(seen: &Seen) -> &[ValueId] {
-    match seen {
-        Seen::Absent => &[],
-        Seen::One(value) => std::slice::from_ref(value),
-        Seen::Many(values) => values,
     }
 }

@@ -5,7 +5,7 @@
 //!   applied a second time as if it were new, and silently replaced what had replaced it.
 //! - *Nothing of the future*: an acknowledged write or delete covered nothing whose write was called after it had returned.
 //! - *Nothing unseen*: a write made with the context of an answer covers what that answer showed, and what that had replaced, and nothing
-//!   else. `shown` says what the answer had shown.
+//!   else. [`Detail::shown`](crate::history::Detail::shown) says what the answer had shown.
 //!
 //! **How.** Covers are edges between values. A circle is a strongly connected component of two or more values (Tarjan's algorithm, with
 //! a stack of its own). For the second promise, a covered value that was not shown must have been covered by some other write or
@@ -108,34 +108,28 @@ struct Covers<'a> {
     covers: &'a [ValueId],
 }
 
-/// Judges all covers. `shown` says which values the answer had shown whose context the operation with this index was made with, in
-/// ascending order; `None` for blind writes and for those of which it is not known.
+/// Judges all covers.
 #[must_use]
-pub fn check<'a>(history: &'a History, shown: &dyn Fn(usize) -> Option<&'a [ValueId]>) -> Judgement<Violation> {
-    let mut all: Vec<Covers<'a>> = (0..history.operations.len()).filter_map(|index| covers(history, index)).collect();
+pub fn check(history: &History) -> Judgement<Violation> {
+    let mut all: Vec<Covers<'_>> = (0..history.operations.len()).filter_map(|index| covers(history, index)).collect();
     all.sort_by_key(|covers| (covers.key, covers.write));
     let mut judgement = Judgement::default();
     for of_key in all.chunk_by(|a, b| a.key == b.key) {
         judgement.judged += of_key.iter().map(|covers| covers.covers.len() as u64).sum::<u64>();
         judgement.violations.extend(circles(of_key));
         judgement.violations.extend(future(history, of_key));
-        judgement.violations.extend(unseen(history, of_key, shown));
+        judgement.violations.extend(unseen(history, of_key));
     }
     judgement
 }
 
 fn covers(history: &History, index: usize) -> Option<Covers<'_>> {
     let operation = &history.operations[index];
-    let value = match operation.action {
-        Action::Write { value } | Action::Cas { value, .. } => Some(value),
-        Action::Delete => None,
-        Action::Read { .. } => return None,
-    };
-    if operation.outcome == Outcome::Fail {
+    if operation.outcome == Outcome::Fail || matches!(operation.action, Action::Read { .. }) {
         return None;
     }
     let covers = operation.detail.as_ref()?.covers.as_deref()?;
-    Some(Covers { write: index, key: operation.key, value, covers })
+    Some(Covers { write: index, key: operation.key, value: operation.action.written(), covers })
 }
 
 /// Tarjan's algorithm over the values of one key, without recursion.
@@ -237,7 +231,7 @@ fn future(history: &History, of_key: &[Covers<'_>]) -> Vec<Violation> {
     violations
 }
 
-fn unseen<'a>(history: &History, of_key: &[Covers<'a>], shown: &dyn Fn(usize) -> Option<&'a [ValueId]>) -> Vec<Violation> {
+fn unseen(history: &History, of_key: &[Covers<'_>]) -> Vec<Violation> {
     // Who covered each value.
     let mut by: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
     for covers in of_key {
@@ -247,7 +241,8 @@ fn unseen<'a>(history: &History, of_key: &[Covers<'a>], shown: &dyn Fn(usize) ->
     }
     let mut violations = Vec::new();
     for covers in of_key {
-        let Some(shown) = shown(covers.write) else { continue };
+        let detail = history.operations[covers.write].detail.as_ref();
+        let Some(shown) = detail.and_then(|detail| detail.shown.as_deref()) else { continue };
         let end = history.operations[covers.write].end.unwrap_or(Nanos::MAX);
         let explains = |other: &usize| *other != covers.write && history.operations[*other].call < end;
         let is_unseen = |covered: &&ValueId| shown.binary_search(covered).is_err() && !by[covered].iter().any(explains);
@@ -285,46 +280,45 @@ mod tests {
         history
     }
 
-    fn kinds(history: &History, shown: &[(usize, Vec<ValueId>)]) -> Vec<&'static str> {
-        let of = |index: usize| shown.iter().find(|(at, _)| *at == index).map(|(_, values)| values.as_slice());
-        // The values live as long as the history for the purpose of the test.
-        let leaked: Vec<(usize, &[ValueId])> = shown.iter().map(|(at, _)| (*at, of(*at).unwrap_or_default())).collect();
-        let judgement = check(history, &|index| leaked.iter().find(|(at, _)| *at == index).map(|(_, values)| *values));
-        judgement.violations.iter().map(Evidence::kind).collect()
+    /// What is found if the last write was made with the context of an answer that showed these.
+    fn kinds(history: &mut History, shown: &[&str]) -> Vec<&'static str> {
+        let shown = shown.iter().map(|value| history.names.value(value)).collect();
+        let last = history.operations.last_mut().and_then(|operation| operation.detail.as_mut());
+        last.expect("a write").shown = Some(shown);
+        check(history).violations.iter().map(Evidence::kind).collect()
     }
 
     #[test]
     fn a_chain_and_a_merge_are_an_order() {
         let history = history(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c", "a"])]);
-        assert!(kinds(&history, &[]).is_empty());
+        assert!(check(&history).is_clean());
     }
 
     #[test]
     fn writes_that_replaced_each_other_are_found_through_others() {
         let history = history(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &["c"])]);
-        let judgement = check(&history, &|_| None);
+        let judgement = check(&history);
         assert_eq!(judgement.violations[0], Violation::Circle { key: KeyId(0), writes: vec![0, 1, 2] });
     }
 
     #[test]
     fn nothing_replaces_what_was_called_after_it_had_returned() {
         let history = history(&[("a", &["b"]), ("b", &[]), ("c", &["b"])]);
-        let judgement = check(&history, &|_| None);
+        let judgement = check(&history);
         assert_eq!(judgement.violations, [Violation::Future { key: KeyId(0), write: 0, later: 1 }]);
     }
 
     #[test]
     fn a_sibling_that_nobody_was_shown_must_not_be_replaced() {
         let mut history = history(&[("a", &[]), ("b", &[]), ("c", &["a", "b"])]);
-        let (a, b) = (history.names.value("a"), history.names.value("b"));
-        assert_eq!(kinds(&history, &[(2, vec![a])]), ["replaced-unseen"]);
-        assert!(kinds(&history, &[(2, vec![a, b])]).is_empty());
+        assert_eq!(kinds(&mut history, &["a"]), ["replaced-unseen"]);
+        assert_eq!(kinds(&mut history, &[]), ["replaced-unseen"]);
+        assert!(kinds(&mut history, &["a", "b"]).is_empty());
     }
 
     #[test]
     fn what_the_shown_value_had_replaced_may_be_replaced_with_it() {
         let mut history = history(&[("a", &[]), ("b", &["a"]), ("c", &["a", "b"])]);
-        let b = history.names.value("b");
-        assert!(kinds(&history, &[(2, vec![b])]).is_empty());
+        assert!(kinds(&mut history, &["b"]).is_empty());
     }
 }

@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use crate::by_key::{ByKey, KeyHistory, values};
+use crate::by_key::{ByKey, KeyHistory};
 use crate::finding::{Allowances, Evidence, Judgement, op};
 use crate::history::{History, KeyId, Nanos, ValueId};
 use crate::lineage::Lineage;
@@ -75,7 +75,7 @@ fn held(key: &KeyHistory<'_>, quiet: Option<Nanos>) -> Option<Vec<ValueId>> {
         let mut known = false;
         for (_, seen) in key.last_reads(quiet) {
             known = true;
-            held.extend_from_slice(values(seen));
+            held.extend_from_slice(seen.values());
         }
         if !known {
             return None;

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use crate::history::{Action, History, KeyId, Outcome, Seen, ValueId, WordId};
-use crate::{causality, convergence, dots, durability, once, overlap, sessions, siblings};
+use crate::{causality, convergence, dots, durability, once, overlap, sessions, siblings, tokens};
 
 /// What one checker says about a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub enum Finding {
     Once(once::Violation),
     /// Of [`causality`].
     Causality(causality::Violation),
+    /// Of [`tokens`].
+    Tokens(tokens::Violation),
 }
 
 impl Finding {
@@ -108,6 +110,7 @@ impl Finding {
             Finding::Dots(violation) => violation,
             Finding::Once(violation) => violation,
             Finding::Causality(violation) => violation,
+            Finding::Tokens(violation) => violation,
         }
     }
 }
@@ -149,6 +152,7 @@ finding_from! {
     Dots, dots;
     Once, once;
     Causality, causality;
+    Tokens, tokens;
 }
 
 /// Where a value was seen.
@@ -211,6 +215,9 @@ impl fmt::Display for Telling<'_> {
             Action::Write { value } => write!(f, "wrote {}", text(*value))?,
             Action::Delete => write!(f, "deleted")?,
             Action::Cas { expect, value, .. } => write!(f, "cas {} to {}", expect.map_or("absent", text), text(*value))?,
+            Action::CasSiblings(cas) => {
+                write!(f, "cas {} to {}", Showing { history: self.history, seen: Some(&cas.expect) }, text(cas.value))?;
+            }
         }
         write!(f, " (#{}", self.index)?;
         if let Some(level) = operation.level {
@@ -228,9 +235,10 @@ impl fmt::Display for Telling<'_> {
     }
 }
 
-struct Showing<'a> {
-    history: &'a History,
-    seen: Option<&'a Seen>,
+/// A result in words.
+pub(crate) struct Showing<'a> {
+    pub(crate) history: &'a History,
+    pub(crate) seen: Option<&'a Seen>,
 }
 
 impl fmt::Display for Showing<'_> {

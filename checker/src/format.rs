@@ -21,15 +21,22 @@
 //! | `op` | `read`, `write`, `delete`, `cas` | always |
 //! | `key` | text | always |
 //! | `value` | text; for a read also null (absent) or a list (siblings; none or one of them mean the same as null and a text) | for a write, a cas, a read that is `ok` |
-//! | `expect` | text, or null for absence | for a cas |
-//! | `observed` | text, or null for absence | no; a cas that failed and lacks it says only that the value was not `expect` |
+//! | `expect` | as the value of a read: all that had to be live | for a cas |
+//! | `observed` | as the value of a read: all that was live | no; a cas that failed and lacks it says only that the value was not `expect` |
 //! | `call` | nanoseconds of the recorder's clock | always |
 //! | `return` | the same, not before `call`; null or left out if unknown | unless unknown |
 //! | `outcome` | `ok`, `fail`, `unknown` | always |
 //! | `level`, `op_id`, `node`, `token` | text | no |
 //! | `asked`, `stale` | lists of text | no |
 //! | `covers` | list of text: the values that a put's context covered | no |
+//! | `shown` | list of text: the values that the answer had shown whose context a put was made with; none if it was to replace nothing | no; a blind put has none |
+//! | `attempts` | whole number: how often it was sent again because an earlier sending might have been applied | no |
+//! | `dots` | list of text: the versions that a put became, several if more than one try was applied | no |
 //! | `refused` | true: a cas failed before anybody looked at the value, and says nothing about it | no |
+//!
+//! A cas by token says as `expect` what was read with the token. A function that the server applies (an increment, an append) is
+//! recorded as the cas it amounted to. `token` is the version that resulted, or was read; numbers joined by dots can be compared
+//! ([`crate::tokens`]). `shown` needs `covers` to be of use ([`crate::causality`]).
 //!
 //! **A replica's final state.** `replica`, `key`, `versions` (a list of objects with `dot` and `value`, null for a tombstone), and
 //! `digest` if there is one.

@@ -33,7 +33,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::by_key::{ByKey, KeyHistory, values};
+use crate::by_key::{ByKey, KeyHistory};
 use crate::history::{Action, History, KeyId, Nanos, Outcome, Seen, ValueId};
 
 /// The score of one key.
@@ -147,11 +147,12 @@ impl Register {
             let mut write = |value, expect| register.writes.push(Write { op, call, end, value, expect, known });
             let seen = match (&operation.action, operation.outcome) {
                 (Action::Cas { observed: Some(observed), .. }, Outcome::Fail) => *observed,
+                (Action::CasSiblings(_), _) => return Err(Unmeasured::Siblings),
                 (_, Outcome::Fail) => continue,
                 (Action::Read { .. }, _) => match KeyHistory::seen(operation) {
                     None => continue,
                     Some(Seen::Many(_)) => return Err(Unmeasured::Siblings),
-                    Some(seen) => values(seen).first().copied(),
+                    Some(seen) => seen.values().first().copied(),
                 },
                 (Action::Write { value }, _) => {
                     write(Some(*value), None);

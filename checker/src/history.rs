@@ -51,6 +51,36 @@ pub enum Seen {
     Many(Box<[ValueId]>),
 }
 
+impl Seen {
+    /// A result of these values, in any order.
+    #[must_use]
+    pub fn of(mut values: Vec<ValueId>) -> Self {
+        values.sort_unstable();
+        values.dedup();
+        match values.as_slice() {
+            [] => Self::Absent,
+            [one] => Self::One(*one),
+            _ => Self::Many(values.into()),
+        }
+    }
+
+    /// The values, ascending and distinct.
+    #[must_use]
+    pub fn values(&self) -> &[ValueId] {
+        match self {
+            Self::Absent => &[],
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+impl From<Option<ValueId>> for Seen {
+    fn from(value: Option<ValueId>) -> Self {
+        value.map_or(Self::Absent, Self::One)
+    }
+}
+
 /// What an operation did.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -75,6 +105,31 @@ pub enum Action {
         /// What a cas found, if it says so: inner `None` is absence.
         observed: Option<Option<ValueId>>,
     },
+    /// The same where siblings come in: it replaced, or would have, all that was live.
+    CasSiblings(Box<CasSiblings>),
+}
+
+/// A cas that expected or found siblings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CasSiblings {
+    /// All that had to be live.
+    pub expect: Seen,
+    /// The value.
+    pub value: ValueId,
+    /// All that it found, if it says so.
+    pub observed: Option<Seen>,
+}
+
+impl Action {
+    /// What it put, or would have.
+    #[must_use]
+    pub fn written(&self) -> Option<ValueId> {
+        match self {
+            Self::Write { value } | Self::Cas { value, .. } => Some(*value),
+            Self::CasSiblings(cas) => Some(cas.value),
+            Self::Read { .. } | Self::Delete => None,
+        }
+    }
 }
 
 /// Whether an operation took effect.
@@ -93,8 +148,14 @@ pub enum Outcome {
 pub struct Detail {
     /// The values that the context of this write covered, a blind one's effective context included; `None` when not said.
     pub covers: Option<Box<[ValueId]>>,
-    /// How often it was sent again when an earlier sending might have taken effect. Above 0 it may have taken effect twice.
-    pub attempts: u32,
+    /// The values that the answer had shown whose context this write was made with, ascending; empty if it was to replace nothing;
+    /// `None` for a blind write, and when not said.
+    pub shown: Option<Box<[ValueId]>>,
+    /// The versions that this write became: several if more than one try was applied. Empty when not said.
+    pub dots: Box<[WordId]>,
+    /// How often it was sent again when an earlier sending might have taken effect; `None` when not said. Above 0 it may have taken
+    /// effect twice.
+    pub attempts: Option<u32>,
     /// The client's name for the operation.
     pub op_id: Option<WordId>,
     /// The coordinator.

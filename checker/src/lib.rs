@@ -4,6 +4,9 @@
 //!
 //! - [`mod@format`]: histories as lines of JSON.
 //! - [`check`] and [`verdict`]: is it linearizable? Exactly where values are unique, by [`search`] elsewhere.
+//! - [`tokens`]: do versions only ever grow?
+//! - [`overlap`], [`sessions`], [`siblings`], [`causality`], [`durability`], [`dots`], [`convergence`], [`once`]: what weaker levels promise.
+//! - [`staleness`], [`gamma`]: how far from linearizable.
 //! - [`timeline`]: a few operations, drawn.
 
 mod by_key;
@@ -28,6 +31,7 @@ pub mod staleness;
 #[cfg(test)]
 mod testing;
 pub mod timeline;
+pub mod tokens;
 pub mod verdict;
 
 pub use verdict::{Limits, Overall, Report, Scope, check, check_promises, check_with};

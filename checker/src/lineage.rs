@@ -31,7 +31,7 @@ use std::ops::Range;
 use self::build::Writers;
 use self::graph::Ragged;
 pub(crate) use self::graph::{Coverers, Walker};
-use crate::by_key::{KeyHistory, values};
+use crate::by_key::KeyHistory;
 use crate::history::{Action, KeyId, Nanos, Outcome, Seen, ValueId};
 
 /// The end of an operation that has none.
@@ -164,10 +164,10 @@ impl Lineage {
             let result = match (&operation.action, operation.outcome) {
                 (Action::Cas { observed: Some(one), .. }, Outcome::Fail) if self.model == Model::Register => {
                     observed = one.map_or(Seen::Absent, Seen::One);
-                    values(&observed)
+                    observed.values()
                 }
                 _ => match KeyHistory::seen(operation) {
-                    Some(seen) => values(seen),
+                    Some(seen) => seen.values(),
                     None => continue,
                 },
             };

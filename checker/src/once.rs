@@ -2,8 +2,8 @@
 //!
 //! Three questions, each about a workload that makes the answer easy:
 //!
-//! - [`counter`]: a key that is only incremented, each increment recorded as the cas it amounts to. It must end at a value between what
-//!   was acknowledged and that plus what is unknown.
+//! - [`counter`], [`counters`]: a key that is only incremented, each increment recorded as the cas it amounts to. It must end at a value
+//!   between what was acknowledged and that plus what is unknown.
 //! - [`set`]: elements added once each, by whatever means the workload chose. Each acknowledged one must be there exactly once.
 //! - [`twins`]: no final state holds one value, so one operation, as two live versions. (A retried eventual write may legally come back
 //!   as a sibling of itself: the caller says which writes must not.)
@@ -12,9 +12,10 @@
 
 use std::fmt;
 
-use crate::by_key::ByKey;
+use crate::by_key::{ByKey, KeyHistory};
 use crate::finding::{Evidence, Judgement, op};
-use crate::history::{Action, History, KeyId, Outcome, ValueId, WordId};
+use crate::history::{Action, History, KeyId, Operation, Outcome, ValueId, WordId};
+use crate::level::Promise;
 use crate::lineage::{Lineage, Writer};
 
 /// How once was not once.
@@ -131,29 +132,85 @@ impl Evidence for Violation {
 /// held at the end, `None` for absent. A *case* is a cas that did not fail. Blind writes and deletes are not looked at.
 #[must_use]
 pub fn counter(history: &History, key: KeyId, end: Option<ValueId>) -> Judgement<Violation> {
-    let number = |value: Option<ValueId>| match value {
-        None => Some(0),
-        Some(value) => history.names.value_text(value).parse::<i64>().ok(),
-    };
-    let (mut judged, mut least, mut greatest) = (0, 0_i64, 0_i64);
-    for operation in history.operations.iter().filter(|operation| operation.key == key) {
-        let Action::Cas { expect, value, .. } = &operation.action else { continue };
-        let (Some(before), Some(after)) = (number(*expect), number(Some(*value))) else { continue };
-        let step = after.saturating_sub(before);
-        let (low, high) = match operation.outcome {
-            Outcome::Ok => (step, step),
-            Outcome::Unknown => (step.min(0), step.max(0)),
-            Outcome::Fail => continue,
-        };
-        judged += 1;
-        (least, greatest) = (least.saturating_add(low), greatest.saturating_add(high));
+    let of_key = history.operations.iter().filter(|operation| operation.key == key);
+    let steps: Vec<Step> = of_key.filter_map(|operation| Step::of(history, operation)).collect();
+    ended(history, key, &steps, end)
+}
+
+/// Judges every key that is a counter ([`counter`]) and whose end is known. A key is one if all that may have changed it are cas at
+/// `linearizable` from number to number. Its end is what all its final states hold; without any, what was read at `linearizable` by
+/// the last read that was called after every acknowledged increment had returned.
+#[must_use]
+pub fn counters(history: &History) -> Judgement<Violation> {
+    let mut judgement = Judgement::default();
+    if !history.operations.iter().any(|operation| Step::of(history, operation).is_some()) {
+        return judgement;
     }
-    let end = number(end);
-    let violations = match end {
-        Some(end) if (least..=greatest).contains(&end) => Vec::new(),
-        _ => vec![Violation::Counter { key, end, bounds: (least, greatest) }],
+    ByKey::new(history).for_each(|key| {
+        let (Some(steps), Some(end)) = (steps(key), end(key)) else { return };
+        let of_key = ended(history, key.key, &steps, end);
+        judgement.judged += of_key.judged;
+        judgement.violations.extend(of_key.violations);
+    });
+    judgement
+}
+
+/// By how much an increment changed its counter: the least and the most.
+struct Step(i64, i64);
+
+impl Step {
+    /// `None` if the operation is no increment, or failed.
+    fn of(history: &History, operation: &Operation) -> Option<Self> {
+        let Action::Cas { expect, value, .. } = operation.action else { return None };
+        let step = number(history, Some(value))?.saturating_sub(number(history, expect)?);
+        match operation.outcome {
+            Outcome::Ok => Some(Self(step, step)),
+            Outcome::Unknown => Some(Self(step.min(0), step.max(0))),
+            Outcome::Fail => None,
+        }
+    }
+}
+
+fn number(history: &History, value: Option<ValueId>) -> Option<i64> {
+    value.map_or(Some(0), |value| history.names.value_text(value).parse().ok())
+}
+
+/// All changes of a key; `None` if it is no counter.
+fn steps(key: &KeyHistory<'_>) -> Option<Vec<Step>> {
+    let changes = key.operations().map(|(_, operation)| operation);
+    let mut changes =
+        changes.filter(|operation| !matches!(operation.action, Action::Read { .. }) && operation.outcome != Outcome::Fail).peekable();
+    changes.peek()?;
+    let step = |operation: &Operation| {
+        let linearizable = Promise::of(key.history, operation) == Promise::Linearizable;
+        Step::of(key.history, operation).filter(|_| linearizable)
     };
-    Judgement { judged, violations }
+    changes.map(step).collect()
+}
+
+/// What a key held at the end; `None` if that is not known, or replicas disagree.
+fn end(key: &KeyHistory<'_>) -> Option<Option<ValueId>> {
+    let single = |values: &[ValueId]| match values {
+        [] => Some(None),
+        [one] => Some(Some(*one)),
+        _ => None,
+    };
+    let mut finals = key.finals().map(|state| single(&state.versions.iter().filter_map(|version| version.value).collect::<Vec<_>>()));
+    if let Some(first) = finals.next() {
+        return first.filter(|_| finals.all(|other| other == first));
+    }
+    let is_linearizable = |op: &usize| Promise::of(key.history, &key.history.operations[*op]) == Promise::Linearizable;
+    let (_, seen) = key.last_reads(Some(0)).filter(|(op, _)| is_linearizable(op)).last()?;
+    single(seen.values())
+}
+
+fn ended(history: &History, key: KeyId, steps: &[Step], end: Option<ValueId>) -> Judgement<Violation> {
+    let sum = |sum: (i64, i64), Step(low, high): &Step| (sum.0.saturating_add(*low), sum.1.saturating_add(*high));
+    let (least, greatest) = steps.iter().fold((0, 0), sum);
+    let end = number(history, end);
+    let is_within = end.is_some_and(|end| (least..=greatest).contains(&end));
+    let violation = (!is_within).then_some(Violation::Counter { key, end, bounds: (least, greatest) });
+    Judgement { judged: steps.len() as u64, violations: violation.into_iter().collect() }
 }
 
 /// Judges a set. `element` says what the operation with this index added, if it added anything to this set; no two operations may add
@@ -246,6 +303,26 @@ mod tests {
             assert_eq!(judgement.violations, [Violation::Counter { key, end: number, bounds: (2, 3) }]);
         }
         assert!(!counter(&script.history, key, None).is_clean(), "absent is 0");
+    }
+
+    #[test]
+    fn counters_are_found_among_keys_and_judged_by_their_end() {
+        let (mut script, key) = counted();
+        script.key("register");
+        script.cas(1, None, "1", 0, 1);
+        script.write(1, "7", 2, 3);
+        script.key("endless");
+        script.cas(1, None, "1", 0, 1);
+        assert_eq!(counters(&script.history), Judgement::default(), "no end is known");
+        script.key("k");
+        script.read(4, &["1"], 1, 9);
+        assert_eq!(counters(&script.history).judged, 0, "an increment may have come after the read");
+        script.read(4, &["3"], 10, 11);
+        assert_eq!(counters(&script.history), Judgement { judged: 3, violations: Vec::new() });
+        script.holds("n1", &[("n1:1", Some("4"))]);
+        assert_eq!(counters(&script.history).violations, [Violation::Counter { key, end: Some(4), bounds: (2, 3) }]);
+        script.holds("n2", &[("n1:2", Some("5"))]);
+        assert_eq!(counters(&script.history).judged, 0, "replicas disagree");
     }
 
     #[test]

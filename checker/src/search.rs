@@ -74,7 +74,7 @@ pub trait Specification {
     }
 
     /// Whether `other` may have answered as it did only because `missing` took effect. A history that is linearizable must stay so
-    /// without an operation that none of the others notices; for observations that holds by itself.
+    /// without any set of operations that none of the others notices; for observations that holds by itself.
     fn notices(&self, other: &Self::Operation, missing: &Self::Operation) -> bool {
         let _ = other;
         !self.observes(missing)

@@ -31,7 +31,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::by_key::{ByKey, KeyHistory, values};
+use crate::by_key::{ByKey, KeyHistory};
 use crate::finding::{Allowances, At, Evidence, Judgement, Place, op};
 use crate::history::{History, KeyId, Nanos, ValueId};
 use crate::lineage::{Lineage, Writer};
@@ -177,7 +177,7 @@ fn check_origins(key: &KeyHistory<'_>, lineage: &Lineage, judgement: &mut Judgem
     };
     for (index, operation) in key.operations() {
         if let (Some(seen), Some(end)) = (KeyHistory::seen(operation), operation.end) {
-            values(seen).iter().for_each(|value| check(*value, Place::Read(index), end));
+            seen.values().iter().for_each(|value| check(*value, Place::Read(index), end));
         }
     }
     for state in key.finals() {
@@ -199,7 +199,7 @@ fn views(key: &KeyHistory<'_>, quiet: Option<Nanos>) -> Vec<View> {
         views.push(View { live, place: Place::Replica(state.replica) });
     }
     for (index, seen) in key.last_reads(quiet) {
-        views.push(View { live: values(seen).to_vec(), place: Place::Read(index) });
+        views.push(View { live: seen.values().to_vec(), place: Place::Read(index) });
     }
     for view in &mut views {
         view.live.sort_unstable();

@@ -104,6 +104,18 @@ impl Script {
         self.push(process, Action::Cas { expect, value, observed: Some(observed) }, None, (call, Some(end)), Outcome::Fail)
     }
 
+    /// The versions that an operation became.
+    pub(crate) fn dots(&mut self, index: usize, dots: &[&str]) {
+        let dots = dots.iter().map(|dot| self.history.names.word(dot)).collect();
+        self.history.operations[index].detail.get_or_insert_with(Box::default).dots = dots;
+    }
+
+    /// The version that an operation made or read.
+    pub(crate) fn token(&mut self, index: usize, token: &str) {
+        let token = Some(self.history.names.word(token));
+        self.history.operations[index].detail.get_or_insert_with(Box::default).token = token;
+    }
+
     /// A replica's final state: dots with values, `None` for a tombstone.
     pub(crate) fn holds(&mut self, replica: &str, versions: &[(&str, Option<&str>)]) {
         let (replica, key) = (self.history.names.word(replica), self.history.names.key(&self.key));

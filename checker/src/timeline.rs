@@ -100,20 +100,26 @@ fn moments(rows: &[Row]) -> Vec<(Nanos, usize)> {
 fn label(history: &History, operation: &Operation) -> String {
     let text = |value: ValueId| short(history.names.value_text(value));
     let or_absent = |value: Option<ValueId>| value.map_or_else(|| "absent".to_owned(), text);
+    let all = |seen: &Seen| match seen.values() {
+        [] => "absent".to_owned(),
+        values => values.iter().map(|value| text(*value)).collect::<Vec<_>>().join(" + "),
+    };
     let failed = if operation.outcome == Outcome::Fail { "failed " } else { "" };
     let action = match &operation.action {
         Action::Read { seen: None } => "read".to_owned(),
         Action::Read { seen: Some(Seen::Absent) } => "read absent".to_owned(),
         Action::Read { seen: Some(Seen::One(value)) } => format!("read {}", text(*value)),
-        Action::Read { seen: Some(Seen::Many(values)) } => {
-            format!("read {}", values.iter().map(|value| text(*value)).collect::<Vec<_>>().join(" + "))
-        }
+        Action::Read { seen: Some(seen @ Seen::Many(_)) } => format!("read {}", all(seen)),
         Action::Write { value } => format!("write {}", text(*value)),
         Action::Delete => "delete".to_owned(),
         Action::Cas { expect, value, observed } => {
             let saw = observed.filter(|observed| observed != expect || operation.outcome == Outcome::Fail);
             let saw = saw.map(|observed| format!(", saw {}", or_absent(observed))).unwrap_or_default();
             format!("cas {} -> {}{saw}", or_absent(*expect), text(*value))
+        }
+        Action::CasSiblings(cas) => {
+            let saw = cas.observed.as_ref().map(|observed| format!(", saw {}", all(observed))).unwrap_or_default();
+            format!("cas {} -> {}{saw}", all(&cas.expect), text(cas.value))
         }
     };
     format!("{failed}{action}")

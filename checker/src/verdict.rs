@@ -43,8 +43,8 @@ impl Default for Limits {
 pub enum Scope {
     /// All, as if each had promised linearizability: shows what a level does *not* give.
     Everything,
-    /// What was promised. Reads below `linearizable` are left out. A key with writes below `linearizable` is a multi-value
-    /// register, whether siblings were seen or not.
+    /// What was promised. Keys on which nothing promised linearizability are left out, and so are reads below `linearizable`. A key
+    /// with writes below `linearizable` is a multi-value register, whether siblings were seen or not.
     Promises,
 }
 

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use quorate_client::{ConnectError, Context, OpIdText};
+use quorate_client::{ConnectError, Context};
 use quorate_config::{ConfigError, ConfigErrors, ReadError};
 use quorate_protocol::outcome::Reason;
 use quorate_protocol::{Access, Outcome};
@@ -142,7 +142,7 @@ impl OperationFields {
     fn of(error: &quorate_client::Error) -> Self {
         Self {
             retryable: error.is_retryable(),
-            operation_id: error.op().map(|op| OpIdText(op).to_string()),
+            operation_id: error.op().map(|op| op.to_string()),
             context: resolving_context(error).map(|context| context.to_string()),
             replicas: error.replicas().iter().map(ReplicaFields::from).collect(),
         }
@@ -428,7 +428,7 @@ mod tests {
         let error = CliError::from(Error::Lost { operation, asked: Vec::new(), outcome: Outcome::Unknown });
         let json = serde_json::to_value(error.fields()).expect("serialises");
         let text = json["operation_id"].as_str().expect("a text");
-        assert_eq!(text.parse(), Ok(OpIdText(op)));
+        assert_eq!(text.parse(), Ok(op));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 #![doc = include_str!("json-fields.txt")]
 //! ```
 
-use quorate_client::{OpIdText, Read, Written};
+use quorate_client::{Read, Written};
 use quorate_protocol::Outcome;
 use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
 use quorate_ring::NodeId;
@@ -128,7 +128,7 @@ impl WriteFields {
             outcome: "ok",
             bucket: bucket.to_owned(),
             key: KeyFields::new(key),
-            operation_id: OpIdText(written.op()).to_string(),
+            operation_id: written.op().to_string(),
             context: written.context().to_string(),
             receipt: written.receipt().into(),
         }
@@ -141,7 +141,7 @@ impl From<&Sibling> for SiblingFields {
             value: ValueFields::new(&sibling.value),
             dot: sibling.dot.to_string(),
             written_ms: sibling.hlc.ms(),
-            operation_id: sibling.op.map(|op| OpIdText(op).to_string()),
+            operation_id: sibling.op.map(|op| op.to_string()),
         }
     }
 }

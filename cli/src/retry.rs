@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use quorate_client::{OpId, OpIdText};
+use quorate_client::OpId;
 
 const OPTION: &str = "--op-id";
 
@@ -15,7 +15,7 @@ const CHARS_MAX: usize = 1_000;
 #[must_use]
 pub fn command(arguments: &[OsString], op: OpId) -> String {
     let words: Vec<String> = arguments.iter().map(|argument| quoted(&argument.to_string_lossy())).collect();
-    let option = format!("{OPTION} {}", OpIdText(op));
+    let option = format!("{OPTION} {op}");
     if words.iter().any(|word| word == OPTION || word.starts_with("--op-id=")) {
         return words.join(" "); // it was a retry itself
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use quorate_protocol::notes::Notes;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt};
+use quorate_protocol::replica::Refusal;
 use quorate_protocol::session::attempts::{
     AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Nature, Sending, Trouble,
 };
@@ -225,7 +226,12 @@ async fn send<R: Request>(link: &Arc<Link>, request: &R, attempt: Attempt, begin
             link.health.succeeded(micros(started.elapsed()));
             Brought::Answer(reply)
         }
-        Ok(Err(failure)) => Brought::Failure(failure),
+        Ok(Err(failure)) => {
+            if failure.reason == (Reason::Refused { refusal: Refusal::Expired }) {
+                channel.came_late();
+            }
+            Brought::Failure(failure)
+        }
         // So the node refuses requests above the number that one connection may have under way, before it looks at them.
         Err(RpcError::Server(_)) => Brought::Failure(Failure::refused(Reason::Overloaded)),
         // The frame was never begun.

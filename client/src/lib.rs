@@ -44,7 +44,6 @@ mod get;
 mod health;
 mod key_text;
 mod link;
-mod op_id_text;
 mod operation;
 mod routing;
 mod scan;
@@ -55,7 +54,7 @@ mod write;
 
 pub use quorate_protocol::outcome::{Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
 pub use quorate_protocol::session::attempts::AttemptOptions;
-pub use quorate_protocol::{ClientId, Level, OpId};
+pub use quorate_protocol::{ClientId, Level, OpId, OpIdTextError};
 pub use quorate_ring::NodeId;
 pub use quorate_rpc::kv::{BucketInfo, Sibling, Status, Topology};
 
@@ -68,7 +67,6 @@ pub use error::{ConnectError, Error, FailedSeed, Operation, SeedError, Subject, 
 pub use get::{Conflict, Get, Read};
 pub use key_text::KeyText;
 pub use link::LinkError;
-pub use op_id_text::{OpIdText, OpIdTextError};
 pub use scan::{Items, Keys, SCAN_CONCURRENCY_MAX, Scan};
 pub use session::{LineProblem, SESSION_KEYS_MAX, Session, SessionTextError};
 pub use topology::InvalidTopology;

@@ -7,7 +7,7 @@
 //! - *While the node is suspected*: a task asks it, less and less often, until it answers. It ends with the client.
 //!
 //! - *Upon a blind write*: say by when it must begin, by the node's clock, which is compared with the one here when the connection is
-//!   made and again before a blind write that comes long after.
+//!   made, again before a blind write that would lose much of its time by an old comparison, and after one that came too late.
 //!
 //! **Invariants.** A connection is used only after its node said that it is the node meant, of the cluster meant.
 
@@ -43,9 +43,9 @@ const CALL_SLACK: Duration = Duration::from_millis(500);
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(10);
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// Age of a comparison of clocks at which a blind write compares them again. Until then a hundredth of it is lost of the time that a
-/// node has to begin one.
-const COMPARED_AGE_MAX: Duration = Duration::from_secs(5);
+/// A blind write compares clocks again if the last comparison is older than so many times the time in which it must begin: 4.5 s by
+/// default. Since a hundredth of the age is held back, a write loses a tenth of that time at most.
+const COMPARED_AGE_FACTOR: u32 = 10;
 
 /// Why there is no connection to a node. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,8 @@ pub(crate) struct Channel {
     clock: parking_lot::Mutex<FarClock>,
     /// Held while it is asked.
     comparing: Mutex<()>,
+    /// A blind write came too late, perhaps because little was known of the clock: the way that the welcome took is held back too.
+    came_late: AtomicBool,
 }
 
 impl Channel {
@@ -135,27 +137,35 @@ impl Channel {
                 Err(error) => debug!(%node, %error, "connection broke"),
             }
         });
-        Ok((Self { calls: started.client, open, clock, comparing: Mutex::default() }, found, node))
+        Ok((Self { calls: started.client, open, clock, comparing: Mutex::default(), came_late: AtomicBool::new(false) }, found, node))
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
 
-    /// What the node's clock shows at least at `at`; asks the node if it was last asked long ago.
+    /// What the node's clock shows at least at `at`; asks the node if too little is known of its clock.
     pub(crate) async fn tick_at(&self, at: Instant, left: Duration) -> Result<u64, RpcError> {
-        if self.compared_long_ago() {
+        if self.must_compare(at) {
             let _turn = self.comparing.lock().await;
-            if self.compared_long_ago() {
+            if self.must_compare(at) {
                 let tick = self.calls.tick(call_context(left)).await?;
                 self.clock.lock().hear(tick, Instant::now());
+                self.came_late.store(false, Ordering::Relaxed);
             }
         }
         Ok(self.clock.lock().at_least(at))
     }
 
-    fn compared_long_ago(&self) -> bool {
-        self.clock.lock().is_older_than(COMPARED_AGE_MAX, Instant::now())
+    /// The node refused a blind write because it came too late.
+    pub(crate) fn came_late(&self) {
+        self.came_late.store(true, Ordering::Relaxed);
+    }
+
+    fn must_compare(&self, at: Instant) -> bool {
+        let now = Instant::now();
+        let age_max = at.saturating_duration_since(now).saturating_mul(COMPARED_AGE_FACTOR);
+        self.came_late.load(Ordering::Relaxed) || self.clock.lock().is_older_than(age_max, now)
     }
 }
 

@@ -69,7 +69,8 @@ impl Write {
     /// Sends the write under the name that an earlier call gave it ([`Error::op`]), with the same value and context, to find out
     /// whether that took effect and to make it so if not.
     ///
-    /// It counts as a retry from its first sending: the coordinator looks for the operation before it writes.
+    /// It counts as a retry from its first sending: the coordinator looks for the operation before it writes. It goes out at once: a
+    /// failure is told only when nothing that was sent before can begin any more.
     pub fn op_id(mut self, op: OpId) -> Self {
         self.retried = Some(op);
         self

@@ -3,6 +3,7 @@
 //! Every id has a short `Display`, because traces, logs and errors are read by people.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,15 @@ impl fmt::Display for ClientId {
 /// The name of one mutation, chosen by the client and kept by every retry of it.
 ///
 /// A client has at most one operation in flight per lane, and both `seq` and `issued_ms` grow strictly along a lane.
+///
+/// Its text can be read back, so that another process can retry the operation:
+///
+/// ```text
+/// 0000000000000000000000000000feed.3.9.1700000000000
+/// the client, in hexadecimal       |  |  when it was issued, in milliseconds since 1970
+///                                  |  place on the lane
+///                                  lane
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OpId {
     /// Who issued it.
@@ -82,8 +92,39 @@ pub struct OpId {
 
 impl fmt::Display for OpId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.client, self.lane, self.seq)
+        write!(f, "{}.{}.{}.{}", self.client, self.lane, self.seq, self.issued_ms)
     }
+}
+
+/// The text is no operation id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no operation id; write the one that an error or --output json told, in its four parts")]
+pub struct OpIdTextError {
+    /// What was written.
+    pub text: String,
+}
+
+impl FromStr for OpId {
+    type Err = OpIdTextError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_op_id(text).ok_or_else(|| OpIdTextError { text: text.to_owned() })
+    }
+}
+
+/// Digits of a client in the text of an operation id.
+const CLIENT_DIGITS: usize = 32;
+
+fn parse_op_id(text: &str) -> Option<OpId> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let [client, lane, seq, issued_ms] = parts[..] else { return None };
+    let is_hexadecimal = client.len() == CLIENT_DIGITS && client.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let are_decimal = [lane, seq, issued_ms].iter().all(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+    if !is_hexadecimal || !are_decimal {
+        return None;
+    }
+    let client = ClientId(u128::from_str_radix(client, 16).ok()?);
+    Some(OpId { client, lane: lane.parse().ok()?, seq: seq.parse().ok()?, issued_ms: issued_ms.parse().ok()? })
 }
 
 /// How often the client has sent an operation before, when an earlier sending may have taken effect: 0 for the first.
@@ -102,5 +143,31 @@ impl Attempt {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_an_operation_id_is_read_back() {
+        let op = OpId { client: ClientId(0xfeed), lane: 3, seq: 9, issued_ms: 1_700_000_000_000 };
+        assert_eq!(op.to_string(), "0000000000000000000000000000feed.3.9.1700000000000");
+        let last = OpId { client: ClientId(u128::MAX), lane: u16::MAX, seq: u64::MAX, issued_ms: u64::MAX };
+        for op in [op, last, OpId { client: ClientId(0), lane: 0, seq: 0, issued_ms: 0 }] {
+            assert_eq!(op.to_string().parse(), Ok(op));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_operation_ids() {
+        let client = "0000000000000000000000000000feed";
+        for text in ["", "a", &format!("{client}.3.9"), &format!("{client}.3.9.1.2"), &format!("{client}.3.+9.1"), "feed.3.9.1"] {
+            let refused = text.parse::<OpId>().expect_err(text);
+            assert!(refused.to_string().ends_with("in its four parts"), "{refused}");
+        }
+        assert!(format!("{client}.65536.9.1").parse::<OpId>().is_err(), "there are fewer lanes");
+        assert!(format!("{client}.3..1").parse::<OpId>().is_err());
     }
 }

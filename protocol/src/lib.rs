@@ -32,7 +32,7 @@ pub mod tally;
 
 pub use context::{Actor, Context, Dot};
 pub use defect::Defect;
-pub use ids::{Attempt, BootId, BucketId, ClientId, KeyEpoch, OpId, Tick};
+pub use ids::{Attempt, BootId, BucketId, ClientId, KeyEpoch, OpId, OpIdTextError, Tick};
 pub use level::{Access, InvalidLevel, Level};
 pub use options::{Awkward, Options};
 pub use outcome::Outcome;

@@ -54,6 +54,16 @@ marks! {
     HintBackedOff,
     /// A hint was refused because the queue for its peer is full.
     HintRefused,
+    /// A hint was dropped for its age.
+    HintExpired,
+    /// A write was handed on to a home replica.
+    Forwarded,
+    /// A fallback gave a write its dot.
+    FallbackMinted,
+    /// A blind write was refused because it came too late to begin.
+    BeganTooLate,
+    /// A full disk gave up writes that were under way.
+    WritesGivenUp,
     /// A replica had promised something higher than a proposer prepared.
     PrepareRejected,
     /// A replica had promised something higher than what it was to accept.

@@ -5,7 +5,7 @@
 //!
 //! Streams are boxed. Against a message's encoding, and the system call that sends it, an indirect call is nothing.
 //!
-//! **Deliberately missing.** Datagrams, half-closed streams, options of sockets: nobody above asks for them. Metrics over HTTP are not
+//! **Deliberately missing.** Datagrams, half-closed streams, a choice of socket options: nobody above asks for them. Metrics over HTTP are not
 //! part of the protocol and have a socket of their own.
 
 use std::fmt;
@@ -56,17 +56,13 @@ pub trait Listener: Send + Sync {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// This machine's TCP. Small messages leave at once.
+/// This machine's TCP. Small messages leave at once, and a far side that vanished without a word breaks its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
 impl Network for Tcp {
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            prepare(&stream)?;
-            Ok(Box::new(stream) as Stream)
-        })
+        Box::pin(async move { Ok(Box::new(dial(address).await?) as Stream) })
     }
 
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
@@ -77,14 +73,49 @@ impl Network for Tcp {
 impl Listener for TcpListener {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
         Box::pin(async move {
-            let (stream, caller) = TcpListener::accept(self).await?;
-            // One that is closed already is no trouble of this listener: its first read says so.
-            let _ = prepare(&stream);
+            let (stream, caller) = take_call(self).await?;
             Ok((Box::new(stream) as Stream, caller))
         })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         TcpListener::local_addr(self)
+    }
+}
+
+async fn dial(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    prepare(&stream)?;
+    Ok(stream)
+}
+
+async fn take_call(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, caller) = listener.accept().await?;
+    // One that is closed already is no trouble of this listener: its first read says so.
+    let _ = prepare(&stream);
+    Ok((stream, caller))
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::transport::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
+
+    /// A far side that lost its power says nothing when it goes, and must not keep its place.
+    #[tokio::test]
+    async fn both_sides_of_a_connection_ask_whether_the_other_is_still_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (dialled, taken) = tokio::join!(dial(&address), take_call(&listener));
+        for stream in [dialled.expect("it listens"), taken.expect("it was called").0] {
+            assert!(stream.nodelay().expect("open"));
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().expect("open"));
+            assert_eq!(socket.tcp_keepalive_time().expect("open"), KEEPALIVE_IDLE);
+            assert_eq!(socket.tcp_keepalive_interval().expect("open"), KEEPALIVE_INTERVAL);
+            assert_eq!(socket.tcp_keepalive_retries().expect("open"), KEEPALIVE_PROBES);
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! A connected, greeted socket as a stream and sink of messages.
 
 use std::io;
+use std::time::Duration;
 
 use quorate_protocol::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
@@ -21,12 +23,25 @@ const _: () =
 /// Messages over a stream of bytes: receives `In`, sends `Out`.
 pub type Transport<In, Out, S = Stream> = tokio_serde::Framed<Framed<S, Frames>, In, Out, Postcard<In, Out>>;
 
-/// Prepares a TCP socket for either side: small messages leave at once.
+/// How long a connection is idle before the system asks the far side whether it is still there. Whoever vanished without a word (a machine
+/// that lost its power, a cut cable) would otherwise keep one of a node's connections for ever.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// How long the system waits for the answer before it asks again.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it asks before it breaks the connection: 30 s after the last sign of life. A process that is stopped answers, for its system
+/// does. What was sent and never acknowledged has a limit of its own, the system's.
+pub const KEEPALIVE_PROBES: u32 = 3;
+
+/// Prepares a TCP socket for either side: small messages leave at once, and a far side that vanished is noticed.
 ///
 /// # Errors
 /// When the socket is already closed.
 pub fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Turns a greeted socket into a transport. Frames above [`FRAME_BYTES_MAX`] end the connection.

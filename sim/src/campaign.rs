@@ -14,11 +14,9 @@ use crate::run::Report;
 /// Runs from which on a campaign must have taken every branch and seen every fault.
 pub const ENOUGH_SEEDS: u64 = 2_000;
 
-/// What many runs did.
+/// How often what happened, in one run or in many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Campaign {
-    /// Runs.
-    pub seeds: u64,
+pub struct Tally {
     /// Operations by outcome.
     pub operations: BTreeMap<Outcome, u64>,
     /// Faults that took effect, by kind.
@@ -31,8 +29,29 @@ pub struct Campaign {
     pub events: u64,
     /// Virtual time, in microseconds.
     pub virtual_micros: u64,
+}
+
+impl Tally {
+    /// Adds another.
+    pub fn add(&mut self, more: &Self) {
+        add(&mut self.operations, &more.operations);
+        add(&mut self.faults, &more.faults);
+        add(&mut self.marks, &more.marks);
+        self.lost_changes += more.lost_changes;
+        self.events += more.events;
+        self.virtual_micros += more.virtual_micros;
+    }
+}
+
+/// What many runs did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Campaign {
+    /// Runs.
+    pub seeds: u64,
     /// Runs that broke a promise.
     pub failed: u64,
+    /// All of them together.
+    pub tally: Tally,
 }
 
 impl Campaign {
@@ -40,43 +59,33 @@ impl Campaign {
     pub fn add(&mut self, report: &Report) {
         self.seeds += 1;
         self.failed += u64::from(!report.violations.is_empty());
-        self.lost_changes += report.lost_changes;
-        self.events += report.events;
-        self.virtual_micros += report.end.0;
-        add(&mut self.operations, &report.operations);
-        add(&mut self.faults, &report.faults);
-        add(&mut self.marks, &report.marks);
+        self.tally.add(&report.tally);
     }
 
     /// Adds another campaign.
     pub fn merge(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.failed += other.failed;
-        self.lost_changes += other.lost_changes;
-        self.events += other.events;
-        self.virtual_micros += other.virtual_micros;
-        add(&mut self.operations, &other.operations);
-        add(&mut self.faults, &other.faults);
-        add(&mut self.marks, &other.marks);
+        self.tally.add(&other.tally);
     }
 
     /// Branches that no run took.
     #[must_use]
     pub fn missing_marks(&self) -> Vec<Mark> {
-        Mark::ALL.iter().copied().filter(|mark| !self.marks.contains_key(mark)).collect()
+        Mark::ALL.iter().copied().filter(|mark| !self.tally.marks.contains_key(mark)).collect()
     }
 
     /// Kinds of fault that took effect in no run.
     #[must_use]
     pub fn missing_faults(&self) -> Vec<FaultKind> {
-        FaultKind::ALL.iter().copied().filter(|kind| !self.faults.contains_key(kind)).collect()
+        FaultKind::ALL.iter().copied().filter(|kind| !self.tally.faults.contains_key(kind)).collect()
     }
 
     /// Operations of 1000 that succeeded.
     #[must_use]
     pub fn success_permille(&self) -> u64 {
-        let all: u64 = self.operations.values().sum();
-        self.operations.get(&Outcome::Ok).copied().unwrap_or(0) * 1000 / all.max(1)
+        let all: u64 = self.tally.operations.values().sum();
+        self.tally.operations.get(&Outcome::Ok).copied().unwrap_or(0) * 1000 / all.max(1)
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) enum ClientAction {
 /// How an operation ended, as its client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    Content,
+    Succeeded,
     /// A read brought nothing.
     Unanswered,
     /// A write failed.
@@ -65,7 +65,7 @@ pub(crate) enum Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Content => f.write_str("is content"),
+            Self::Succeeded => f.write_str("is answered"),
             Self::Unanswered => f.write_str("gives up"),
             Self::Failed(outcome) => write!(f, "gives up: {outcome}"),
         }
@@ -147,7 +147,7 @@ impl Client {
         self.underway.is_none()
     }
 
-    /// Sent out and not answered: calls to this node whose operation still waits.
+    /// Whether this operation has not ended.
     pub(crate) fn is_waiting(&self, operation: u64) -> bool {
         self.underway.as_ref().is_some_and(|underway| underway.number == operation)
     }
@@ -226,12 +226,10 @@ impl Client {
     fn add(&mut self, key: Key, workload: Workload) -> Doing {
         let (context, values) = self.read.get(&key).cloned().unwrap_or_default();
         let mut merged = Collection::merged(&values);
+        self.written += 1;
         match workload {
-            Workload::Counter => merged.count(self.id),
-            Workload::Set | Workload::Register | Workload::Resolved | Workload::Siblings => {
-                self.written += 1;
-                merged.add(self.id, self.written);
-            }
+            Workload::Counter => merged.count(self.id, self.written),
+            Workload::Set | Workload::Register | Workload::Resolved | Workload::Siblings => merged.add(self.id, self.written),
         }
         let seen = Seen::Context(context);
         Doing::Write { body: Body::Value(merged.to_value()), seen }
@@ -261,7 +259,8 @@ impl Client {
         };
         let deadline = env.now.after(env.options.client.deadline_micros);
         let silence_micros = env.options.client.silence_micros;
-        let attempts = AttemptOptions { silence_micros, begin_micros: silence_micros * 2 / 3, ..AttemptOptions::default() };
+        let attempts =
+            AttemptOptions { silence_micros, begin_micros: silence_micros * 2 / 3, options: env.options.core, ..AttemptOptions::default() };
         let nature = match &intent.what {
             Doing::Read => Nature::Read,
             Doing::Write { seen: Seen::Blind, .. } => Nature::BlindWrite,
@@ -380,7 +379,7 @@ impl Client {
             (Good::Written { .. }, _) => {}
         }
         self.release(underway.op);
-        env.actions.push(ClientAction::Done(Ended::Content));
+        env.actions.push(ClientAction::Done(Ended::Succeeded));
     }
 
     fn fail(&mut self, env: &mut ClientEnv<'_>, outcome: Outcome) {

@@ -1,7 +1,8 @@
 //! Values that are sets or counters: what clients merge when they find siblings.
 //!
-//! **Shape.** `s:c1.3,c2.4` is a set of elements, each of which only one client adds, once. `n:c1=3,c2=4` is a counter in parts: a
-//! client only ever raises its own part, and the merge of two takes the higher of each.
+//! **Shape.** `s:c1.3,c2.4` is a set of elements, each of which only one client adds, once. `n:c1=3,c2=4@c1.17` is a counter in parts: a
+//! client only ever raises its own part, and the merge of two takes the higher of each. What stands behind the `@` names the write, so
+//! that nobody writes a counter's value again either: after an unknown outcome a client raises its part to the same number once more.
 //!
 //! Source: Shapiro, Preguiça, Baquero, Zawirski, *A Comprehensive Study of CRDTs* (2011), G-Set and G-Counter.
 
@@ -14,6 +15,8 @@ use bytes::Bytes;
 pub(crate) struct Collection {
     pub(crate) elements: BTreeSet<(u8, u64)>,
     pub(crate) counts: BTreeMap<u8, u64>,
+    /// The client and the number of the write that a counter is about to be.
+    write: Option<(u8, u64)>,
 }
 
 impl Collection {
@@ -27,7 +30,8 @@ impl Collection {
         if let Some(list) = text.strip_prefix("s:") {
             collection.elements.extend(parts(list, '.'));
         }
-        if let Some(list) = text.strip_prefix("n:") {
+        if let Some(counter) = text.strip_prefix("n:") {
+            let (list, _) = counter.split_once('@').unwrap_or((counter, ""));
             collection.counts.extend(parts(list, '='));
         }
         collection
@@ -52,8 +56,10 @@ impl Collection {
         self.elements.insert((client, number));
     }
 
-    pub(crate) fn count(&mut self, client: u8) {
+    /// Raises a client's part, in its write of this number.
+    pub(crate) fn count(&mut self, client: u8, write: u64) {
         *self.counts.entry(client).or_default() += 1;
+        self.write = Some((client, write));
     }
 
     pub(crate) fn to_value(&self) -> Bytes {
@@ -62,7 +68,8 @@ impl Collection {
             format!("s:{}", parts.join(","))
         } else {
             let parts: Vec<String> = self.counts.iter().map(|(client, count)| format!("c{client}={count}")).collect();
-            format!("n:{}", parts.join(","))
+            let write = self.write.map(|(client, number)| format!("@c{client}.{number}")).unwrap_or_default();
+            format!("n:{}{write}", parts.join(","))
         };
         Bytes::from(text)
     }
@@ -79,10 +86,11 @@ mod tests {
         set.add(2, 1);
         assert_eq!(set.to_value(), Bytes::from("s:c1.3,c2.1"));
         let mut counter = Collection::default();
-        counter.count(4);
-        counter.count(4);
-        assert_eq!(Collection::of("n:c4=2"), counter);
-        let merged = Collection::merged([&Bytes::from("n:c4=2,c1=5"), &Bytes::from("n:c4=3")]);
+        counter.count(4, 7);
+        counter.count(4, 9);
+        assert_eq!(counter.to_value(), Bytes::from("n:c4=2@c4.9"));
+        assert_eq!(Collection::of("n:c4=2@c4.9").counts, counter.counts);
+        let merged = Collection::merged([&Bytes::from("n:c4=2,c1=5@c1.6"), &Bytes::from("n:c4=3")]);
         assert_eq!(merged.counts, BTreeMap::from([(4, 3), (1, 5)]));
         assert_eq!(Collection::of("other"), Collection::default());
     }

@@ -2,7 +2,10 @@
 //!
 //! **Promise.** Changes are synced in the order in which they were made, several at a time (group commit). A crash keeps every
 //! synced change and any prefix of the others: a torn last batch is a shorter prefix, which the log's checksums make it. Whoever
-//! waits for a change to be durable is told once, when it is.
+//! waits for a change to be durable is told once, when it is, or when it never will be.
+//!
+//! *Upon a sync that finds the disk full*: everything not synced is given up, and nothing is taken any more until the next start. The
+//! log may end in some of what was given up; that start finds it there.
 //!
 //! Two images are kept, one with the synced changes and one with all of them. Replies show the first, transitions start from the
 //! second.
@@ -85,7 +88,12 @@ pub(crate) struct Disk<W> {
     written: Lsn,
     is_syncing: bool,
     next_hint: u64,
+    /// There is no room.
     pub(crate) is_full: bool,
+    /// A sync has found no room since the last start.
+    has_given_up: bool,
+    /// What was given up and is in the log all the same.
+    torn: Vec<Change>,
 }
 
 impl<W> Disk<W> {
@@ -99,8 +107,10 @@ impl<W> Disk<W> {
             log: vec![Change::Node(node)],
             written: 0,
             is_syncing: false,
-            next_hint: 1,
+            next_hint: 0,
             is_full: false,
+            has_given_up: false,
+            torn: Vec::new(),
         }
     }
 
@@ -114,7 +124,12 @@ impl<W> Disk<W> {
         &self.current
     }
 
-    /// The number of the next hint.
+    /// Whether changes are taken.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.has_given_up
+    }
+
+    /// The number of the next hint: none is used twice.
     pub(crate) fn number_hint(&mut self) -> u64 {
         self.next_hint += 1;
         self.next_hint
@@ -160,8 +175,30 @@ impl<W> Disk<W> {
         (told, self.is_syncing)
     }
 
+    /// A sync of the changes up to `upto` found no room: nothing that is not durable will be. Returns whoever waits.
+    pub(crate) fn give_up(&mut self, upto: Lsn, random: &mut Random) -> Vec<W> {
+        let batch = self.unsynced.partition_point(|(lsn, _)| *lsn <= upto);
+        let in_log = random.index(batch + 1);
+        self.torn = self.unsynced.drain(..in_log).map(|(_, change)| change).collect();
+        let told = self.waiting.drain(..).map(|(_, waiter)| waiter).collect();
+        self.forget_unsynced();
+        self.has_given_up = true;
+        told
+    }
+
+    /// A process starts on it: what the log has is durable, and changes are taken again.
+    pub(crate) fn open(&mut self) {
+        for change in std::mem::take(&mut self.torn) {
+            self.durable.apply(&change);
+            self.log.push(change);
+        }
+        self.current = self.durable.clone();
+        self.has_given_up = false;
+    }
+
     /// Makes a change and everything before it durable at once, as a start or stop does.
     pub(crate) fn write_synced(&mut self, change: Change) -> Vec<W> {
+        debug_assert!(!self.is_full, "there is room");
         self.write(change, None);
         let upto = self.written;
         self.synced(upto).0
@@ -179,10 +216,11 @@ impl<W> Disk<W> {
         lost
     }
 
-    /// A log whose end is missing is taken for the whole of it: what a store that trusts a damaged log does.
+    /// A log whose end is missing is taken for the whole of it ([`TruncatedLogAccepted`](quorate_protocol::Defect::TruncatedLogAccepted)).
     pub(crate) fn truncate(&mut self, random: &mut Random) {
         let kept = 1 + random.index(self.log.len());
         self.log.truncate(kept);
+        self.torn.clear();
         let node = self.durable.node.clone();
         self.durable = Image::default();
         for change in &self.log {
@@ -236,5 +274,24 @@ mod tests {
         assert_eq!(disk.after_all(3), Ok(()));
         assert_eq!(disk.synced(disk.written()), (vec![2, 3], false));
         assert_eq!(disk.after_all(4), Err(4));
+    }
+
+    #[test]
+    fn what_is_given_up_is_gone_until_a_start_finds_some_of_it_in_the_log() {
+        let mut random = Random::of(1, "full");
+        let mut found = BTreeMap::<usize, u32>::new();
+        for _ in 0..50 {
+            let mut disk = disk();
+            for key in 0..4 {
+                disk.write(Change::Record(Key(key), KeyRecord::default()), Some(u32::from(key)));
+            }
+            let batch = disk.written() - 2;
+            assert_eq!(disk.give_up(batch, &mut random), [0, 1, 2, 3], "those behind the batch too");
+            assert!(!disk.takes_writes() && disk.current().records.is_empty() && !disk.has_unsynced());
+            disk.open();
+            assert!(disk.takes_writes());
+            *found.entry(disk.current().records.len()).or_default() += 1;
+        }
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), [0, 1, 2], "what was behind the batch never came to the log");
     }
 }

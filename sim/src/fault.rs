@@ -2,6 +2,9 @@
 //!
 //! A seed draws a random *subset* of kinds (swarm testing, Groce et al. 2012): a run with everything at once mostly shows that
 //! nothing works, and hides what needs one fault to be absent.
+//!
+//! What comes and goes does so in *episodes*. The end of one ends what began in it and nothing else: where several keep a process down,
+//! it stays down until the last of them ends. So leaving a kind of fault out leaves the others as they were.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,6 +29,8 @@ pub enum FaultKind {
     OneWay,
     /// Two groups of nodes that only one node reaches both of.
     Bridge,
+    /// One client and one node reach nobody else.
+    Isolation,
     /// A process dies and is started again; what was not synced may be lost.
     Crash,
     /// All connections of a living process break; what it was sent before still arrives.
@@ -38,11 +43,11 @@ pub enum FaultKind {
     Pause,
     /// All messages of a node take long.
     Slow,
-    /// A node's wall clock is off.
+    /// The nodes' wall clocks are off, each by another time, from the beginning to the end.
     Skew,
-    /// A node's wall clock jumps.
+    /// A node's wall clock jumps, ahead or back, and stays there.
     ClockJump,
-    /// A disk takes no writes for a while.
+    /// A disk has no room for a while; its node takes no writes until it is started again.
     DiskFull,
     /// A crash leaves a damaged log.
     FlippedBits,
@@ -63,6 +68,7 @@ impl FaultKind {
         Self::Partition,
         Self::OneWay,
         Self::Bridge,
+        Self::Isolation,
         Self::Crash,
         Self::Reset,
         Self::Blackout,
@@ -88,6 +94,7 @@ impl FaultKind {
             Self::Partition => "partition",
             Self::OneWay => "one-way",
             Self::Bridge => "bridge",
+            Self::Isolation => "isolation",
             Self::Crash => "crash",
             Self::Reset => "reset",
             Self::Blackout => "blackout",
@@ -134,6 +141,10 @@ impl FromStr for FaultKind {
     }
 }
 
+/// A time during which something is wrong. No two of a run have the same number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Episode(pub(crate) u32);
+
 /// Something that is done to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -146,7 +157,14 @@ pub enum Fault {
     },
     /// Nobody hears anybody of another group; a node in several groups is heard by all of them.
     Partition(Vec<BTreeSet<NodeId>>),
-    /// All cuts and partitions end.
+    /// A node and a client reach nobody but each other.
+    Isolate {
+        /// The node.
+        node: NodeId,
+        /// The client.
+        client: u8,
+    },
+    /// The cuts, partitions and isolation of the episode end.
     Mend,
     /// A process dies.
     Crash(NodeId),
@@ -154,6 +172,8 @@ pub enum Fault {
     CrashOnWrite(NodeId),
     /// All connections of a process break, and the process lives on.
     Reset(NodeId),
+    /// The same when a client's blind write has just come, and the process stands still for a moment before it looks at it.
+    ResetOnWrite(NodeId),
     /// A process is stopped in an orderly way.
     Stop(NodeId),
     /// A dead process is started.
@@ -169,14 +189,14 @@ pub enum Fault {
         /// By how much, in microseconds; 0 ends it.
         micros: u64,
     },
-    /// A node's wall clock is off by so much.
-    Skew {
+    /// A node's wall clock jumps.
+    Jump {
         /// The node.
         node: NodeId,
-        /// By how much, in milliseconds.
+        /// How far, in milliseconds; back if negative.
         ms: i64,
     },
-    /// A disk takes no writes (`true`), or takes them again.
+    /// A disk has no room (`true`), or has some again.
     DiskFull(NodeId, bool),
     /// A process dies and its log has a damaged entry.
     FlipBits(NodeId),
@@ -195,20 +215,58 @@ impl Fault {
             Self::Cut { from, to } => vec![*from, *to],
             Self::Partition(groups) => groups.iter().flatten().copied().collect(),
             Self::Mend => Vec::new(),
-            Self::Crash(node)
+            Self::Isolate { node, .. }
+            | Self::Crash(node)
             | Self::CrashOnWrite(node)
             | Self::Reset(node)
+            | Self::ResetOnWrite(node)
             | Self::Stop(node)
             | Self::Start(node)
             | Self::Pause(node)
             | Self::Resume(node)
             | Self::Slow { node, .. }
-            | Self::Skew { node, .. }
+            | Self::Jump { node, .. }
             | Self::DiskFull(node, _)
             | Self::FlipBits(node)
             | Self::LoseDisk(node)
             | Self::EpochLag(node, _)
             | Self::Overload(node, _) => vec![*node],
+        }
+    }
+}
+
+/// A state of a node in which an episode keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Plight {
+    Down(NodeId),
+    Paused(NodeId),
+    Slow(NodeId),
+    Full(NodeId),
+    Behind(NodeId),
+    Overloaded(NodeId),
+}
+
+impl Fault {
+    /// The plight that it begins (`true`) or ends, if it does either.
+    pub(crate) fn plight(&self) -> Option<(Plight, bool)> {
+        match self {
+            Self::Crash(node) | Self::CrashOnWrite(node) | Self::Stop(node) | Self::FlipBits(node) | Self::LoseDisk(node) => {
+                Some((Plight::Down(*node), true))
+            }
+            Self::Start(node) => Some((Plight::Down(*node), false)),
+            Self::Pause(node) => Some((Plight::Paused(*node), true)),
+            Self::Resume(node) => Some((Plight::Paused(*node), false)),
+            Self::Slow { node, micros } => Some((Plight::Slow(*node), *micros > 0)),
+            Self::DiskFull(node, begins) => Some((Plight::Full(*node), *begins)),
+            Self::EpochLag(node, begins) => Some((Plight::Behind(*node), *begins)),
+            Self::Overload(node, begins) => Some((Plight::Overloaded(*node), *begins)),
+            Self::Cut { .. }
+            | Self::Partition(_)
+            | Self::Isolate { .. }
+            | Self::Mend
+            | Self::Reset(_)
+            | Self::ResetOnWrite(_)
+            | Self::Jump { .. } => None,
         }
     }
 }
@@ -225,18 +283,20 @@ impl fmt::Display for Fault {
                 }
                 Ok(())
             }
-            Self::Mend => f.write_str("mend all cuts"),
+            Self::Isolate { node, client } => write!(f, "isolate {node} with c{client}"),
+            Self::Mend => f.write_str("mend"),
             Self::Crash(node) => write!(f, "crash {node}"),
             Self::CrashOnWrite(node) => write!(f, "crash {node} on its next write"),
             Self::Reset(node) => write!(f, "reset the connections of {node}"),
+            Self::ResetOnWrite(node) => write!(f, "reset the connections of {node} on its next blind write"),
             Self::Stop(node) => write!(f, "stop {node}"),
             Self::Start(node) => write!(f, "start {node}"),
             Self::Pause(node) => write!(f, "pause {node}"),
             Self::Resume(node) => write!(f, "resume {node}"),
             Self::Slow { node, micros } => write!(f, "slow {node} by {micros}us"),
-            Self::Skew { node, ms } => write!(f, "skew {node} by {ms}ms"),
+            Self::Jump { node, ms } => write!(f, "clock of {node} jumps by {ms}ms"),
             Self::DiskFull(node, true) => write!(f, "disk of {node} full"),
-            Self::DiskFull(node, false) => write!(f, "disk of {node} has space"),
+            Self::DiskFull(node, false) => write!(f, "disk of {node} has room"),
             Self::FlipBits(node) => write!(f, "flip bits in the log of {node}"),
             Self::LoseDisk(node) => write!(f, "lose the disk of {node}"),
             Self::EpochLag(node, true) => write!(f, "{node} falls behind the ring epoch"),
@@ -247,85 +307,113 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A fault, and the episode in which it comes or with which it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Strike {
+    pub(crate) episode: Episode,
+    pub(crate) fault: Fault,
+}
+
 /// A fault and when it comes.
-pub(crate) type Scheduled = (u64, FaultKind, Fault);
+pub(crate) type Scheduled = (u64, FaultKind, Strike);
 
 /// Longest that a fault stays, in microseconds.
 const STAY_MICROS_MAX: u64 = 9_000_000;
 
+/// Most episodes of a kind.
+const EPISODES_MAX: u32 = 1_000;
+
+/// Farthest that a wall clock is off, or jumps, in milliseconds.
+const OFF_MS_MAX: i64 = 10_000;
+
+/// How far a wall clock is off, or jumps, in milliseconds.
+pub(crate) fn off_ms(random: &mut Random) -> i64 {
+    let span = u64::try_from(2 * OFF_MS_MAX).expect("a positive number");
+    i64::try_from(random.below(span)).expect("a small number") - OFF_MS_MAX
+}
+
 /// Draws when which faults come and go during the chaos. Every kind draws from a stream of its own.
 pub(crate) fn schedule(seed: u64, nodes: &[NodeId], kinds: &BTreeSet<FaultKind>, chaos_micros: u64) -> Vec<Scheduled> {
     let mut faults = Vec::new();
-    for kind in kinds.iter().copied().filter(|kind| !kind.is_per_message()) {
+    let first = (0..).step_by(EPISODES_MAX as usize);
+    for (kind, first) in FaultKind::ALL.iter().zip(first).filter(|(kind, _)| kinds.contains(kind)) {
         let mut random = Random::of(seed, kind.name());
-        let times = times(kind, &mut random);
-        for _ in 0..times {
-            let begin = random.below(chaos_micros);
+        for number in 0..times(*kind, &mut random) {
+            // Most workloads are done before the chaos is over.
+            let span = random.pick(&[chaos_micros / 4, chaos_micros / 2, chaos_micros]);
+            let begin = random.below(span);
             let end = begin + random.between(1_000, STAY_MICROS_MAX.min(chaos_micros));
-            faults.extend(episode(kind, nodes, &mut random, begin, end));
+            let strike = |(at, fault)| (at, *kind, Strike { episode: Episode(first + number), fault });
+            faults.extend(episode(*kind, nodes, &mut random, begin, end).into_iter().map(strike));
         }
     }
     faults.sort_by_key(|(at, ..)| *at);
     faults
 }
 
-fn times(kind: FaultKind, random: &mut Random) -> u64 {
-    match kind {
-        // What is lost for good is lost once: more than a minority of a key's homes must never be.
+/// How many episodes of a kind there are.
+fn times(kind: FaultKind, random: &mut Random) -> u32 {
+    let times = match kind {
+        // They are there all the time.
+        FaultKind::Loss | FaultKind::Delay | FaultKind::Duplicate | FaultKind::Skew => 0,
+        // What is lost for good is lost once, so that a majority of a key's homes never is. Whether a run of three replicas has both of
+        // these is decided where its kinds are drawn.
         FaultKind::FlippedBits | FaultKind::DiskLoss => 1,
         FaultKind::Crash => random.between(2, 10),
         FaultKind::Reset => random.between(5, 40),
-        FaultKind::Restart | FaultKind::Skew | FaultKind::DiskFull | FaultKind::EpochLag | FaultKind::Overload => random.between(1, 3),
-        FaultKind::Loss
-        | FaultKind::Delay
-        | FaultKind::Duplicate
-        | FaultKind::Partition
+        FaultKind::Restart | FaultKind::DiskFull | FaultKind::EpochLag | FaultKind::Overload => random.between(1, 3),
+        FaultKind::Partition
         | FaultKind::OneWay
         | FaultKind::Bridge
+        | FaultKind::Isolation
         | FaultKind::Blackout
         | FaultKind::Pause
         | FaultKind::Slow
         | FaultKind::ClockJump => random.between(1, 5),
-    }
+    };
+    u32::try_from(times).expect("a small number")
 }
 
-fn episode(kind: FaultKind, nodes: &[NodeId], random: &mut Random, begin: u64, end: u64) -> Vec<Scheduled> {
+/// What happens in one episode, and when.
+fn episode(kind: FaultKind, nodes: &[NodeId], random: &mut Random, begin: u64, end: u64) -> Vec<(u64, Fault)> {
     let node = random.pick(nodes);
-    let pair = |come: Fault, go: Fault| vec![(begin, kind, come), (end, kind, go)];
+    let pair = |come: Fault, go: Fault| vec![(begin, come), (end, go)];
     match kind {
-        FaultKind::Loss | FaultKind::Delay | FaultKind::Duplicate => Vec::new(),
+        FaultKind::Loss | FaultKind::Delay | FaultKind::Duplicate | FaultKind::Skew => Vec::new(),
         FaultKind::Partition => pair(Fault::Partition(halves(nodes, random, None)), Fault::Mend),
         FaultKind::Bridge => pair(Fault::Partition(halves(nodes, random, Some(node))), Fault::Mend),
+        FaultKind::Isolation => pair(Fault::Isolate { node, client: 1 + random.pick(&[0, 1, 2]) }, Fault::Mend),
         FaultKind::OneWay => {
             let others: Vec<NodeId> = nodes.iter().copied().filter(|other| *other != node).collect();
             pair(Fault::Cut { from: node, to: random.pick(&others) }, Fault::Mend)
         }
+        FaultKind::Crash if random.chance(300) => pair(Fault::Crash(node), Fault::Start(node)),
         FaultKind::Crash if random.chance(500) => pair(Fault::CrashOnWrite(node), Fault::Start(node)),
         // What it writes last, nobody else has heard of.
-        FaultKind::Crash if random.chance(400) => {
+        FaultKind::Crash => {
             let (alone, others) = nodes.iter().copied().partition(|other| *other == node);
-            let cut = (begin, kind, Fault::Partition(vec![alone, others]));
-            let ends = [(end, kind, Fault::Mend), (end, kind, Fault::Start(node))];
-            [cut, (begin, kind, Fault::CrashOnWrite(node))].into_iter().chain(ends).collect()
+            let begins = [(begin, Fault::Partition(vec![alone, others])), (begin, Fault::CrashOnWrite(node))];
+            begins.into_iter().chain([(end, Fault::Mend), (end, Fault::Start(node))]).collect()
         }
-        FaultKind::Crash => pair(Fault::Crash(node), Fault::Start(node)),
-        FaultKind::Reset => vec![(begin, kind, Fault::Reset(node))],
+        FaultKind::Reset if random.chance(500) => vec![(begin, Fault::ResetOnWrite(node))],
+        FaultKind::Reset => vec![(begin, Fault::Reset(node))],
         FaultKind::Blackout => {
             let others = nodes.iter().copied().filter(|other| *other != node);
             let one = |node| {
                 let fails = begin + random.below(300_000);
-                [(fails, kind, Fault::Crash(node)), (end.max(fails) + random.below(2_000_000), kind, Fault::Start(node))]
+                [(fails, Fault::Crash(node)), (end.max(fails) + random.below(2_000_000), Fault::Start(node))]
             };
             others.flat_map(one).collect()
         }
         FaultKind::Restart => pair(Fault::Stop(node), Fault::Start(node)),
         FaultKind::Pause => pair(Fault::Pause(node), Fault::Resume(node)),
         FaultKind::Slow => pair(Fault::Slow { node, micros: random.between(20_000, 900_000) }, Fault::Slow { node, micros: 0 }),
-        FaultKind::Skew | FaultKind::ClockJump => {
-            let ms = i64::try_from(random.below(20_000)).expect("a small number") - 10_000;
-            vec![(begin, kind, Fault::Skew { node, ms })]
+        FaultKind::ClockJump => vec![(begin, Fault::Jump { node, ms: off_ms(random) })],
+        FaultKind::DiskFull => {
+            let stops = end + random.below(2_000_000);
+            let restarted = [(stops, Fault::Stop(node)), (stops + random.below(500_000), Fault::Start(node))];
+            pair(Fault::DiskFull(node, true), Fault::DiskFull(node, false)).into_iter().chain(restarted).collect()
         }
-        FaultKind::DiskFull => pair(Fault::DiskFull(node, true), Fault::DiskFull(node, false)),
         FaultKind::FlippedBits => pair(Fault::FlipBits(node), Fault::Start(node)),
         FaultKind::DiskLoss => pair(Fault::LoseDisk(node), Fault::Start(node)),
         FaultKind::EpochLag => pair(Fault::EpochLag(node, true), Fault::EpochLag(node, false)),

@@ -25,6 +25,19 @@ pub struct Violation {
     pub operations: Vec<usize>,
 }
 
+/// Kinds of violation that a history alone does not show: what was wrong was not an answer, nor what a replica held, or values must be
+/// read as sets and counters to see it.
+const BEYOND_HISTORY: [&str; 8] =
+    ["liveness", "scan", "hints-left", "handoff-incomplete", "invariant-broken", "counter", "element-missing", "applied-twice"];
+
+impl Violation {
+    /// Whether whoever only has the run's history can find it.
+    #[must_use]
+    pub fn is_in_history(&self) -> bool {
+        !BEYOND_HISTORY.contains(&self.kind)
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
@@ -55,8 +68,8 @@ pub(crate) fn judge(options: &Options, recorder: &mut Recorder, quiet: Nanos) ->
     let promise = |_: usize, operation: &Operation| promise(options, history, operation);
     let replicas = u32::from(options.replicas);
     findings.extend(overlap::check(history, replicas, &promise, &allow).violations.into_iter().map(Finding::from));
-    let shown = |index: usize| recorder.shown.get(&index).map(Vec::as_slice);
-    findings.extend(causality::check(history, &shown).violations.into_iter().map(Finding::from));
+    findings.extend(causality::check(history).violations.into_iter().map(Finding::from));
+    findings.extend(once::twins(history, &repeated).violations.into_iter().map(Finding::from));
     findings.extend(of_sessions(history, &allow).map(Finding::from));
     findings.extend(collections(options, recorder).into_iter().map(Finding::from));
     findings.iter().map(|finding| told(history, finding)).chain(counters(options, recorder)).collect()
@@ -77,7 +90,7 @@ fn promise(options: &Options, history: &History, operation: &Operation) -> Promi
     let (level, _) = level(history, operation);
     let (access, monotonic) = match operation.action {
         Action::Read { .. } => (Access::Read, level.is_strict()),
-        Action::Write { .. } | Action::Delete | Action::Cas { .. } => (Access::Write, false),
+        Action::Write { .. } | Action::Delete | Action::Cas { .. } | Action::CasSiblings(_) => (Access::Write, false),
     };
     // A hint counts at `any`, and answers no read.
     let copies = if level == Level::Any { 0 } else { level.needed(access, options.replicas).unwrap_or(0) };

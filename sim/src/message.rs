@@ -125,6 +125,13 @@ pub(crate) enum Payload {
     },
 }
 
+impl Payload {
+    /// Whether it asks for a blind write that is no retry.
+    pub(crate) fn is_blind_write(&self) -> bool {
+        matches!(self, Self::Call { request: Request { what: What::Write { begin_by: Some(_), .. }, .. }, .. })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) from: Address,

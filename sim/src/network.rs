@@ -3,6 +3,8 @@
 //! Every message takes a time of its own, so messages overtake each other whenever delays differ. Calls of clients, and calls that
 //! nodes forward, arrive once or not at all, as they do over a connection; everything between replicas may also arrive twice.
 //!
+//! Every link draws from a stream of its own: a client or a node less leaves the fates of what the others send each other as they were.
+//!
 //! A *held* link keeps what is sent until it is delivered. Beats pass it: its ends do not take each other for gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,18 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_protocol::Tick;
 use quorate_ring::NodeId;
 
-use crate::fault::FaultKind;
+use crate::fault::{Episode, FaultKind};
 use crate::message::{Address, Message, Payload};
-use crate::options::NetworkOptions;
+use crate::options::{NetworkOptions, Options};
 use crate::random::Random;
 
 /// The network between nodes and clients.
 #[derive(Debug)]
 pub(crate) struct Network {
     options: NetworkOptions,
-    random: Random,
-    /// Pairs of nodes of which the second does not hear the first.
-    cut: BTreeSet<(NodeId, NodeId)>,
+    links: BTreeMap<(Address, Address), Random>,
+    /// Pairs of nodes of which the second does not hear the first, by what cut them off.
+    cut: BTreeMap<Episode, BTreeSet<(NodeId, NodeId)>>,
     /// Added delay of every message from and to a node, in microseconds.
     slow: BTreeMap<NodeId, u64>,
     /// What held links keep, in the order in which it was sent.
@@ -34,8 +36,18 @@ pub(crate) struct Network {
 pub(crate) type Arrivals = Vec<Tick>;
 
 impl Network {
-    pub(crate) fn new(random: Random, options: NetworkOptions) -> Self {
-        Self { options, random, cut: BTreeSet::new(), slow: BTreeMap::new(), held: BTreeMap::new(), struck: BTreeMap::new() }
+    pub(crate) fn new(options: &Options) -> Self {
+        let nodes = (1..=u64::from(options.nodes)).map(|node| Address::Node(NodeId(node)));
+        let everybody: Vec<Address> = nodes.chain((1..=options.clients + 1).map(Address::Client)).collect();
+        let pairs = everybody.iter().flat_map(|from| everybody.iter().map(move |to| (*from, *to)));
+        Self {
+            options: options.network,
+            links: pairs.map(|(from, to)| ((from, to), options.random_of("network", number(from) << 32 | number(to)))).collect(),
+            cut: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            held: BTreeMap::new(),
+            struck: BTreeMap::new(),
+        }
     }
 
     /// From now on a link keeps what is sent.
@@ -56,22 +68,23 @@ impl Network {
         true
     }
 
-    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
-        self.cut.insert((from, to));
+    pub(crate) fn cut(&mut self, episode: Episode, from: NodeId, to: NodeId) {
+        self.cut.entry(episode).or_default().insert((from, to));
     }
 
-    pub(crate) fn partition(&mut self, nodes: &[NodeId], groups: &[BTreeSet<NodeId>]) {
+    pub(crate) fn partition(&mut self, episode: Episode, nodes: &[NodeId], groups: &[BTreeSet<NodeId>]) {
         for from in nodes {
             for to in nodes.iter().filter(|to| *to != from) {
                 if !groups.iter().any(|group| group.contains(from) && group.contains(to)) {
-                    self.cut.insert((*from, *to));
+                    self.cut(episode, *from, *to);
                 }
             }
         }
     }
 
-    pub(crate) fn mend(&mut self) {
-        self.cut.clear();
+    /// Ends what was cut in an episode; false if nothing was.
+    pub(crate) fn mend(&mut self, episode: Episode) -> bool {
+        self.cut.remove(&episode).is_some()
     }
 
     pub(crate) fn slow(&mut self, node: NodeId, micros: u64) {
@@ -80,7 +93,7 @@ impl Network {
 
     /// From now on nothing goes wrong.
     pub(crate) fn calm(&mut self) {
-        self.mend();
+        self.cut.clear();
         self.slow.clear();
         let calm = NetworkOptions { loss_permille: 0, duplicate_permille: 0, tail_permille: 0, ..self.options };
         self.options = calm;
@@ -88,17 +101,21 @@ impl Network {
 
     pub(crate) fn is_cut(&self, from: Address, to: Address) -> bool {
         match (from, to) {
-            (Address::Node(from), Address::Node(to)) => self.cut.contains(&(from, to)),
+            (Address::Node(from), Address::Node(to)) => self.cut.values().any(|cut| cut.contains(&(from, to))),
             (Address::Client(_), _) | (_, Address::Client(_)) => false,
         }
     }
 
     /// Decides a message's fate.
     pub(crate) fn carry(&mut self, now: Tick, message: &Message) -> Arrivals {
+        let added = self.added(message.from) + self.added(message.to);
+        let options = self.options;
+        let random = self.links.get_mut(&(message.from, message.to)).expect("everybody has a link to everybody");
         // Drawn for every message alike, so that one fate does not change all later ones.
-        let draws = [self.random.below(1000), self.random.below(1000), self.random.below(1000)];
-        let delays = [self.delay(message), self.delay(message)];
-        let tail = self.random.below(self.options.tail_micros.max(1));
+        let draws = [random.below(1000), random.below(1000), random.below(1000)];
+        let mut delay = || random.between(options.delay_micros_min, options.delay_micros_max) + added;
+        let delays = [delay(), delay()];
+        let tail = random.below(options.tail_micros.max(1));
         let hits = |draw: u64, permille: u32| draw < u64::from(permille);
         if self.is_cut(message.from, message.to) {
             return Vec::new();
@@ -121,16 +138,23 @@ impl Network {
         arrivals
     }
 
-    fn delay(&mut self, message: &Message) -> u64 {
-        let slow = |address| match address {
+    /// How much longer messages from and to somebody take.
+    fn added(&self, address: Address) -> u64 {
+        match address {
             Address::Node(node) => self.slow.get(&node).copied().unwrap_or(0),
             Address::Client(_) => 0,
-        };
-        let added = slow(message.from) + slow(message.to);
-        self.random.between(self.options.delay_micros_min, self.options.delay_micros_max) + added
+        }
     }
 
     fn strike(&mut self, kind: FaultKind) {
         *self.struck.entry(kind).or_default() += 1;
+    }
+}
+
+/// Tells nodes and clients apart, as streams are numbered.
+fn number(address: Address) -> u64 {
+    match address {
+        Address::Node(node) => node.0,
+        Address::Client(client) => 1 << 16 | u64::from(client),
     }
 }

@@ -1,13 +1,14 @@
 //! One simulated node: the driver of the cores under virtual time, network and disk.
 //!
-//! **Promise.** Everything that decides is the code that a real node runs: the read and write machines, the replica's transitions,
-//! the handoff. This driver does what the real one does between them, and no more: it loads, applies, persists and only then lets a
+//! **Promise.** What decides about operations is the code that a real node runs: the read and write machines, the replica's transitions,
+//! the handoff. Whom a node believes to be who is a rule of this driver's own, simpler than the real one. This driver does what the real one does between them, and no more: it loads, applies, persists and only then lets a
 //! reply out, and it feeds machines what comes back.
 //!
 //! **Rules.**
 //! - *Upon start*: count the boot, reserve key epochs, synced, before anything is sent.
 //! - *Upon a message of a node under another nonce or a lower boot than remembered*: refuse it; whoever is refused so serves nobody
 //!   any more.
+//! - *Upon a sync that finds the disk full*: refuse all that waits for it, and every write until the next start, which is an unclean one.
 //! - *Upon a peer's silence, or a broken connection*: tell every machine that waits for it.
 
 mod coordinator;
@@ -21,10 +22,11 @@ use quorate_protocol::hlc::{Hlc, HybridClock};
 use quorate_protocol::machine::{Input, Timer};
 use quorate_protocol::notes::{Mark, Notes};
 use quorate_protocol::record::{PartitionRecord, Role};
+use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_protocol::{Body, Context, Defect, Dot, KeyEpoch, KeyRecord, OpId, Tick};
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
-use self::coordinator::{Forwarded, Operation};
+use self::coordinator::{Forwarded, NoAnswer, Operation};
 use crate::disk::{Change, Disk, Lsn, NodeRecord};
 use crate::message::{Address, Identity, Key, Message, Payload, Ticket};
 use crate::options::Options;
@@ -58,11 +60,19 @@ pub(crate) enum Action {
 /// What a node wants to be woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alarm {
-    Operation { number: u64, timer: Timer },
+    Operation {
+        number: u64,
+        timer: Timer,
+    },
+    /// The time of a write that was handed on is up.
+    Forwarded(u64),
     Beat,
     Synced(Lsn),
     Handoff(NodeId),
-    HintSilent { target: NodeId, seq: u64 },
+    HintSilent {
+        target: NodeId,
+        seq: u64,
+    },
 }
 
 /// A dot that was given out, for the history.
@@ -89,9 +99,20 @@ pub(crate) struct Env<'a> {
 /// Who waits for the disk.
 #[derive(Clone, Debug)]
 pub(crate) enum Waiter {
-    Reply { to: Address, payload: Payload },
-    Input { number: u64, input: Input },
-    Hint { number: u64, target: NodeId },
+    Reply {
+        to: Address,
+        ticket: Ticket,
+        reply: ReplicaReply,
+    },
+    /// An operation of this node's own, for what its own replica has to say.
+    Here {
+        number: u64,
+        reply: ReplicaReply,
+    },
+    Hint {
+        number: u64,
+        target: NodeId,
+    },
 }
 
 /// Whether a process runs.
@@ -129,6 +150,8 @@ struct Process {
     peers: BTreeMap<NodeId, Peer>,
     handoffs: BTreeMap<NodeId, Handoff>,
     fallback: Vec<(Key, KeyRecord)>,
+    /// Hints that were delivered and may still be on the disk.
+    gone: BTreeSet<(NodeId, u64)>,
     quarantined: bool,
 }
 
@@ -168,6 +191,7 @@ impl Node {
 
     /// Starts the process.
     pub(crate) fn start(&mut self, env: &mut Env<'_>) {
+        self.disk.open();
         let last = self.disk.durable().node.clone();
         let floor = if last.clean { last.epoch_floor } else { KeyEpoch(last.epochs_reserved) };
         let record = NodeRecord {
@@ -192,11 +216,16 @@ impl Node {
         self.beat(env);
     }
 
-    /// Stops the process in an orderly way: everything is synced, and that is written down.
-    pub(crate) fn stop(&mut self, _: &mut Env<'_>) {
-        let epochs_reserved = self.process.next_epoch;
-        let record = NodeRecord { clean: true, epochs_reserved, ..self.disk.current().node.clone() };
-        self.disk.write_synced(Change::Node(record));
+    /// Stops the process in an orderly way: everything is synced, and that is written down. If the disk was found full, it is not.
+    pub(crate) fn stop(&mut self, env: &mut Env<'_>) {
+        let is_whole = self.disk.takes_writes() || env.options.has(Defect::CleanStopAfterFullDisk);
+        if self.disk.is_full {
+            self.disk.give_up(self.disk.written(), env.random);
+        } else if is_whole {
+            let epochs_reserved = self.process.next_epoch;
+            let record = NodeRecord { clean: true, epochs_reserved, ..self.disk.current().node.clone() };
+            self.disk.write_synced(Change::Node(record));
+        }
         self.state = State::Dead;
         self.process = Process::default();
     }
@@ -237,8 +266,9 @@ impl Node {
         }
         match message.payload {
             Payload::Call { call, request } => self.call(env, call, request, matches!(message.from, Address::Node(_))),
-            Payload::Answer { call, answer } => self.forward_answered(env, call, Some(answer)),
-            Payload::NobodyThere { call } | Payload::CallLost { call } => self.forward_answered(env, call, None),
+            Payload::Answer { call, answer } => self.forward_answered(env, call, Ok(answer)),
+            Payload::NobodyThere { call } => self.forward_answered(env, call, Err(NoAnswer::NobodyThere)),
+            Payload::CallLost { call } => self.forward_answered(env, call, Err(NoAnswer::Broken)),
             Payload::Replica { ticket, key, deadline, request } => self.replica(env, message.from, ticket, key, deadline, &request),
             Payload::Reply { ticket, reply } => {
                 let Address::Node(from) = message.from else { return };
@@ -265,6 +295,8 @@ impl Node {
             }
             Some((_, boot)) if identity.boot < *boot => false,
             Some((_, boot)) if identity.boot == *boot => true,
+            // It acknowledges no write, so it may go on without this memory.
+            Some(_) | None if !self.has_room() => true,
             Some(_) | None => {
                 let mut record = record.clone();
                 record.known.insert(identity.node, (identity.nonce, identity.boot));
@@ -306,7 +338,7 @@ impl Node {
         }
         let forwarded: Vec<u64> = self.process.forwarded.iter().filter(|(_, call)| call.to == peer).map(|(number, _)| *number).collect();
         for number in forwarded {
-            self.forward_ended(env, number, None);
+            self.forward_ended(env, number, Err(NoAnswer::Broken));
         }
     }
 
@@ -314,7 +346,14 @@ impl Node {
     pub(crate) fn wake(&mut self, env: &mut Env<'_>, alarm: Alarm) {
         match alarm {
             Alarm::Operation { number, timer } => self.feed(env, number, Input::Timer(timer)),
+            Alarm::Forwarded(number) => self.forward_ended(env, number, Err(NoAnswer::TimedOut)),
             Alarm::Beat => self.beat(env),
+            Alarm::Synced(lsn) if self.disk.is_full && self.disk.takes_writes() => {
+                env.actions.push(Action::Mark(Mark::WritesGivenUp));
+                let told = self.disk.give_up(lsn, env.random);
+                self.renounce(env, told);
+            }
+            Alarm::Synced(_) if !self.disk.takes_writes() => {}
             Alarm::Synced(lsn) => {
                 let (told, more) = self.disk.synced(lsn);
                 if more {
@@ -360,14 +399,37 @@ impl Node {
     fn settle(&mut self, env: &mut Env<'_>, told: Vec<Waiter>) {
         for waiter in told {
             match waiter {
-                Waiter::Reply { to, payload } => self.send(env, to, payload),
-                Waiter::Input { number, input } => self.answered(env, number, input),
+                Waiter::Reply { to, ticket, reply } => self.send(env, to, Payload::Reply { ticket, reply }),
+                Waiter::Here { number, reply } => self.answered(env, number, Input::Reply { from: self.id, reply }),
                 Waiter::Hint { number, target } => {
                     self.feed(env, number, Input::HintKept(target));
                     self.hand_off(env, target, HandoffInput::Kept);
                 }
             }
         }
+    }
+
+    /// Tells those who waited for what the disk will never take.
+    fn renounce(&mut self, env: &mut Env<'_>, told: Vec<Waiter>) {
+        if env.options.has(Defect::FullDiskAcknowledged) {
+            return self.settle(env, told);
+        }
+        let reply = ReplicaReply::Refused(Refusal::DiskFull);
+        for waiter in told {
+            match waiter {
+                Waiter::Reply { to, ticket, .. } => self.send(env, to, Payload::Reply { ticket, reply: reply.clone() }),
+                Waiter::Here { number, .. } => self.answered(env, number, Input::Reply { from: self.id, reply: reply.clone() }),
+                Waiter::Hint { number, target } => {
+                    env.actions.push(Action::Mark(Mark::HintRefused));
+                    self.feed(env, number, Input::HintRefused(target));
+                }
+            }
+        }
+    }
+
+    /// Whether something can be written and synced now.
+    fn has_room(&self) -> bool {
+        self.disk.takes_writes() && !self.disk.is_full
     }
 
     /// Whether it works on an operation, or something it wrote is not yet synced.

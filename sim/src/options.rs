@@ -191,11 +191,6 @@ impl Options {
         }
     }
 
-    /// The randomness of one purpose.
-    pub(crate) fn random(&self, purpose: &str) -> Random {
-        if self.is_scripted { Random::lowest() } else { Random::of(self.seed, purpose) }
-    }
-
     /// The randomness of one of several that share a purpose.
     pub(crate) fn random_of(&self, purpose: &str, number: u64) -> Random {
         if self.is_scripted { Random::lowest() } else { Random::numbered(self.seed, purpose, number) }

@@ -33,8 +33,6 @@ pub(crate) struct Recorder {
     /// Every dot given out, by key.
     pub(crate) dots: BTreeMap<Key, Vec<Given>>,
     levels: BTreeMap<(Level, bool), WordId>,
-    /// What clients had been shown whose contexts writes were made with, by write.
-    pub(crate) shown: BTreeMap<Index, Vec<ValueId>>,
     /// Operations whose every copy went with a lost disk.
     pub(crate) lost: BTreeSet<Index>,
     /// Disks that were lost or damaged.
@@ -85,16 +83,16 @@ impl Recorder {
             Some((_, Body::Tombstone)) => Action::Delete,
             Some((_, Body::Value(value))) => Action::Write { value: self.value(value) },
         };
+        let shown = begun.shown.map(|shown| {
+            let mut shown: Vec<ValueId> = shown.iter().map(|value| self.value(value)).collect();
+            shown.sort_unstable();
+            shown.into()
+        });
         let detail = begun.write.map(|(op, _)| {
             self.by_op.insert(op, index);
             let op_id = Some(self.history.names.word(&op.to_string()));
-            Box::new(Detail { op_id, covers: Some(Box::default()), ..Detail::default() })
+            Box::new(Detail { op_id, covers: Some(Box::default()), shown, attempts: Some(0), ..Detail::default() })
         });
-        if let Some(shown) = begun.shown {
-            let mut shown: Vec<ValueId> = shown.iter().map(|value| self.value(value)).collect();
-            shown.sort_unstable();
-            self.shown.insert(index, shown);
-        }
         self.history.operations.push(Operation {
             process: u64::from(begun.client),
             key,
@@ -111,7 +109,7 @@ impl Recorder {
     /// An operation was sent once more as a retry.
     pub(crate) fn retried(&mut self, index: Index, attempt: Attempt) {
         if let Some(detail) = &mut self.history.operations[index].detail {
-            detail.attempts = detail.attempts.max(attempt.0);
+            detail.attempts = detail.attempts.max(Some(attempt.0));
         }
     }
 
@@ -150,33 +148,35 @@ impl Recorder {
         let replaced = dots.iter().filter(|given| given.dot != minted.dot && minted.covers.covers(given.dot));
         let covered: Vec<ValueId> = replaced.filter_map(|given| given.value).collect();
         dots.push(Given { dot: minted.dot, value, index });
-        let detail = index.and_then(|index| self.history.operations[index].detail.as_mut());
-        if let Some(covers) = detail.and_then(|detail| detail.covers.as_mut()) {
-            let mut all = std::mem::take(covers).into_vec();
-            all.extend(covered);
-            all.sort_unstable();
-            all.dedup();
-            // A write that found its own first try covers nothing by it.
-            all.retain(|covered| Some(*covered) != value);
-            *covers = all.into();
+        let Some(detail) = index.and_then(|index| self.history.operations[index].detail.as_mut()) else { return };
+        let mut all = detail.covers.take().unwrap_or_default().into_vec();
+        all.extend(covered);
+        all.sort_unstable();
+        all.dedup();
+        // A write that found its own first try covers nothing by it.
+        all.retain(|covered| Some(*covered) != value);
+        detail.covers = Some(all.into());
+        let dot = self.history.names.word(&minted.dot.to_string());
+        if !detail.dots.contains(&dot) {
+            detail.dots = detail.dots.iter().copied().chain([dot]).collect();
         }
     }
 
     /// Finds the operations that were given more than one dot.
     pub(crate) fn find_repeated(&mut self) {
-        let mut once = BTreeSet::new();
-        let given = self.dots.values().flatten().filter_map(|given| given.index);
-        self.repeated = given.filter(|index| !once.insert(*index)).collect();
+        let dots = |operation: &Operation| operation.detail.as_ref().map_or(0, |detail| detail.dots.len());
+        let operations = self.history.operations.iter().enumerate();
+        self.repeated = operations.filter(|(_, operation)| dots(operation) > 1).map(|(index, _)| index).collect();
     }
 
-    /// Every dot that was given out, with what it stands for.
+    /// The dots that were given to no operation of the history, with what they stand for.
     pub(crate) fn sightings(&mut self) -> Vec<Sighting> {
         let mut sightings = Vec::new();
         for (key, dots) in &self.dots {
             let key = self.history.names.key(&key.to_string());
-            for given in dots {
+            for given in dots.iter().filter(|given| given.index.is_none()) {
                 let dot = self.history.names.word(&given.dot.to_string());
-                sightings.push(Sighting { key, dot, value: given.value });
+                sightings.push(Sighting { key, dot, value: given.value, operation: None });
             }
         }
         sightings

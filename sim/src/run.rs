@@ -1,13 +1,14 @@
 //! One run: chaos, heal, liveness, durability scan and convergence, judgement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use quorate_checker::history::{History, Nanos, Outcome};
+use quorate_checker::history::{History, Nanos};
 use quorate_protocol::notes::Mark;
 use quorate_protocol::{Level, Tick};
 use quorate_ring::NodeId;
 
+use crate::campaign::Tally;
 use crate::client::{Doing, Intent};
 use crate::fault::{self, FaultKind};
 use crate::judge::{Violation, judge};
@@ -32,18 +33,8 @@ const TRIES: u32 = 6;
 pub struct Report {
     /// What the run was made of.
     pub options: Options,
-    /// Operations by outcome.
-    pub operations: BTreeMap<Outcome, u64>,
-    /// Faults that took effect, by kind.
-    pub faults: BTreeMap<FaultKind, u64>,
-    /// Branches taken, by mark.
-    pub marks: BTreeMap<Mark, u64>,
-    /// Unsynced changes that crashes took.
-    pub lost_changes: u64,
-    /// Events.
-    pub events: u64,
-    /// Virtual length.
-    pub end: Tick,
+    /// How often what happened.
+    pub tally: Tally,
     /// A digest of the whole trace.
     pub trace_hash: u64,
     /// The trace, if it was kept.
@@ -52,6 +43,8 @@ pub struct Report {
     pub history: History,
     /// Operations whose every copy went with a lost disk, as positions in the history: their levels did not promise more.
     pub vanished: BTreeSet<usize>,
+    /// Disks that were lost or damaged.
+    pub disks_lost: u32,
     /// Writes that were applied twice, by a retry that found no trace of the first try.
     pub repeated: BTreeSet<usize>,
     /// From when on all faults were healed and repairs done, on the history's clock.
@@ -72,21 +65,18 @@ pub fn simulate(options: &Options, keeps_trace: bool) -> Report {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
         violations.push(Violation { kind: "invariant-broken", words: format!("invariant-broken: {text}"), operations: Vec::new() });
     }
-    let mut operations = BTreeMap::new();
+    let mut tally = world.tally;
     for operation in &world.recorder.history.operations {
-        *operations.entry(operation.outcome).or_default() += 1;
+        *tally.operations.entry(operation.outcome).or_default() += 1;
     }
+    tally.virtual_micros = world.now.0;
     Report {
         options: options.clone(),
-        operations,
-        faults: world.tally.faults,
-        marks: world.tally.marks,
-        lost_changes: world.tally.lost_changes,
-        events: world.tally.events,
-        end: world.now,
+        tally,
         trace_hash: world.trace.digest(),
         trace: world.trace.take().iter().map(ToString::to_string).collect(),
         vanished: world.recorder.lost,
+        disks_lost: world.recorder.disks_lost,
         repeated: world.recorder.repeated,
         quiet,
         history: world.recorder.history,

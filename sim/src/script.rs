@@ -14,7 +14,7 @@
 //! | `cut n1 -> n2`, `partition n1 \| n2 n3`, `heal` | loses what is sent between them; ends all of that |
 //! | `crash n1`, `crash n1 on-write`, `stop n1`, `restart n1` | kills a process, now or right after its next write; stops it; starts it |
 //! | `pause n1`, `resume n1` | lets a process stand still, and go on |
-//! | `fill n1`, `free n1`, `lose-disk n1` | its disk takes no more; takes writes again; is replaced by an empty one |
+//! | `fill n1`, `free n1`, `lose-disk n1` | its disk has no room; has room again, which a restart takes notice of; is replaced by an empty one |
 //! | `fall-behind n1`, `catch-up n1` | it acts under the ring epoch before the current one; under the current one |
 //! | `show k1` | what every home replica holds durably, and the hints kept |
 //! | `judge`, `judge at-rest` | what the checkers say of the history so far; with `at-rest`, also of what replicas hold |
@@ -36,7 +36,7 @@ use quorate_ring::NodeId;
 
 use self::command::{Cast, Command, Deed, Sight, What};
 use crate::client::{Doing, Intent};
-use crate::fault::Fault;
+use crate::fault::{Episode, Fault};
 use crate::judge::judge;
 use crate::message::{Address, Key};
 use crate::node::{Node, State};
@@ -298,7 +298,7 @@ impl Play {
         for node in fault.nodes() {
             self.must_play(Address::Node(node))?;
         }
-        if self.world.inflict(&fault) { Ok(()) } else { Err(Mistake::NotNow { fault }) }
+        if self.world.inflict(Episode::default(), &fault) { Ok(()) } else { Err(Mistake::NotNow { fault }) }
     }
 
     /// What home replicas hold durably, then the hints kept.

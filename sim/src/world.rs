@@ -7,16 +7,19 @@
 //!   queue --event--> node | client | fault --actions--> network, alarms, recorder --events--> queue
 //! ```
 
+mod fault;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_protocol::notes::{Mark, Notes};
+use quorate_protocol::Tick;
+use quorate_protocol::notes::Notes;
 use quorate_protocol::session::attempts::Trouble;
-use quorate_protocol::{Defect, Tick};
 use quorate_ring::{Member, NodeId, Partitions, PlacementTable, PreferenceList, RingSpec};
 
+use crate::campaign::Tally;
 use crate::client::{Client, ClientAction, ClientAlarm, ClientEnv, Ended, Intent};
-use crate::fault::{Fault, FaultKind};
-use crate::message::{Address, Call, Identity, Key, Message, Payload};
+use crate::fault::{Episode, Fault, FaultKind, Plight, Strike, off_ms};
+use crate::message::{Address, Call, Identity, Message, Payload};
 use crate::network::Network;
 use crate::node::{Action, Alarm, EPOCH, Env, Node, State};
 use crate::options::Options;
@@ -26,9 +29,6 @@ use crate::trace::Trace;
 
 /// Partitions of a simulated ring: enough to tell keys apart.
 const PARTITIONS: u16 = 16;
-
-/// Broken connections of 1000 that the other end hears of; the others are silent.
-const HEARD_PERMILLE: u32 = 700;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -43,17 +43,7 @@ enum Event {
         client: u8,
         alarm: ClientAlarm,
     },
-    Fault(FaultKind, Fault),
-}
-
-/// How often what happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) events: u64,
-    pub(crate) faults: BTreeMap<FaultKind, u64>,
-    pub(crate) marks: BTreeMap<Mark, u64>,
-    /// Unsynced changes that crashes took.
-    pub(crate) lost_changes: u64,
+    Fault(FaultKind, Strike),
 }
 
 /// A cluster under simulation.
@@ -67,14 +57,21 @@ pub(crate) struct World {
     pub(crate) clients: BTreeMap<u8, Client>,
     pub(crate) homes: Vec<PreferenceList>,
     network: Network,
+    /// What keeps nodes in a plight.
+    plights: BTreeMap<Plight, BTreeSet<Episode>>,
     /// Nodes that die after their next write.
-    doomed: BTreeSet<NodeId>,
+    doomed: BTreeMap<NodeId, Episode>,
+    /// Nodes whose connections break upon the next blind write.
+    shaky: BTreeMap<NodeId, Episode>,
+    /// Clients that reach one node only.
+    isolated: BTreeMap<u8, (Episode, NodeId)>,
     /// What reached a node that stands still.
     held: BTreeMap<NodeId, Vec<Event>>,
     /// Calls of clients that are out, by node: a broken connection ends them.
     calls: BTreeMap<NodeId, BTreeSet<(u8, Call)>>,
-    node_random: Random,
-    fault_random: Random,
+    node_random: BTreeMap<NodeId, Random>,
+    /// What faults do to each node.
+    fault_random: BTreeMap<NodeId, Random>,
     pub(crate) recorder: Recorder,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
@@ -98,12 +95,15 @@ impl World {
             nodes,
             clients,
             homes: homes(&options, &names),
-            network: Network::new(options.random("network"), options.network),
-            doomed: BTreeSet::new(),
+            network: Network::new(&options),
+            plights: BTreeMap::new(),
+            doomed: BTreeMap::new(),
+            shaky: BTreeMap::new(),
+            isolated: BTreeMap::new(),
             held: BTreeMap::new(),
             calls: BTreeMap::new(),
-            node_random: options.random("nodes"),
-            fault_random: options.random("crashes"),
+            node_random: names.iter().map(|node| (*node, options.random_of("node", node.0))).collect(),
+            fault_random: names.iter().map(|node| (*node, options.random_of("crash", node.0))).collect(),
             recorder: Recorder::default(),
             tally: Tally::default(),
             trace: Trace::new(keeps_trace),
@@ -112,9 +112,20 @@ impl World {
             options,
         };
         for node in names {
+            if world.options.faults.contains(&FaultKind::Skew) {
+                world.skew(node);
+            }
             world.with_node(node, Node::start);
         }
         world
+    }
+
+    /// A wall clock that is off from the beginning to the end.
+    fn skew(&mut self, node: NodeId) {
+        let ms = off_ms(&mut self.options.random_of("skew", node.0));
+        self.nodes.get_mut(&node).expect("nodes stay").skew_ms = ms;
+        self.trace.say(self.now, format_args!("clock of {node} is off by {ms}ms"));
+        *self.tally.faults.entry(FaultKind::Skew).or_default() += 1;
     }
 
     fn schedule(&mut self, at: Tick, event: Event) {
@@ -123,8 +134,8 @@ impl World {
     }
 
     /// Schedules a fault.
-    pub(crate) fn plan(&mut self, at: Tick, kind: FaultKind, fault: Fault) {
-        self.schedule(at, Event::Fault(kind, fault));
+    pub(crate) fn plan(&mut self, at: Tick, kind: FaultKind, strike: Strike) {
+        self.schedule(at, Event::Fault(kind, strike));
     }
 
     /// Lets happen what happens up to `end`.
@@ -149,7 +160,7 @@ impl World {
                 State::Running | State::Dead | State::Damaged => {}
             },
             Event::Client { client, alarm } => self.client_alarm(client, alarm),
-            Event::Fault(kind, fault) => self.strike(kind, &fault),
+            Event::Fault(kind, strike) => self.strike(kind, &strike),
         }
     }
 
@@ -164,6 +175,7 @@ impl World {
                 self.reach_client(client, *message);
             }
             Address::Node(node) => match self.nodes[&node].state {
+                State::Running if self.shaky.contains_key(&node) && message.payload.is_blind_write() => self.shake(node, message),
                 State::Running => {
                     match message.payload {
                         Payload::Beat { .. } => self.trace.hum(self.now, &message),
@@ -214,7 +226,8 @@ impl World {
                 }
                 *left -= 1;
                 let intent = self.clients.get_mut(&client).expect("clients stay").draw(&self.options);
-                self.begin(client, Vec::new(), intent);
+                let via = self.isolated.get(&client).map(|(_, node)| *node).into_iter().collect();
+                self.begin(client, via, intent);
             }
         }
     }
@@ -235,11 +248,11 @@ impl World {
     fn with_node(&mut self, node: NodeId, act: impl FnOnce(&mut Node, &mut Env<'_>)) {
         let mut actions = Vec::new();
         let machine = self.nodes.get_mut(&node).expect("nodes stay");
-        let mut env =
-            Env { now: self.now, random: &mut self.node_random, options: &self.options, homes: &self.homes, actions: &mut actions };
+        let random = self.node_random.get_mut(&node).expect("nodes stay");
+        let mut env = Env { now: self.now, random, options: &self.options, homes: &self.homes, actions: &mut actions };
         act(machine, &mut env);
         let identity = machine.identity();
-        let is_doomed = self.doomed.contains(&node) && machine.disk.has_unsynced();
+        let is_doomed = self.doomed.contains_key(&node) && machine.disk.has_unsynced();
         for action in actions {
             match action {
                 Action::Send(message) => self.post(message),
@@ -255,10 +268,10 @@ impl World {
             }
         }
         // What it sends until then is under way: a crash between a promise and its durability.
-        if is_doomed {
-            self.doomed.remove(&node);
-            let wait = self.fault_random.below(self.options.node.sync_micros_max / 4);
-            self.plan(self.now.after(wait), FaultKind::Crash, Fault::Crash(node));
+        if is_doomed && let Some(episode) = self.doomed.remove(&node) {
+            let most = self.options.node.sync_micros_max / 2;
+            let wait = self.chance(node).below(most);
+            self.plan(self.now.after(wait), FaultKind::Crash, Strike { episode, fault: Fault::Crash(node) });
         }
     }
 
@@ -293,7 +306,7 @@ impl World {
                 ClientAction::Alarm(at, alarm) => self.schedule(at, Event::Client { client, alarm }),
                 ClientAction::Done(ended) => {
                     self.trace.say(self.now, format_args!("c{client} {ended}"));
-                    self.done.push((client, ended == Ended::Content));
+                    self.done.push((client, ended == Ended::Succeeded));
                     if self.workload.is_some() {
                         self.with_client(client, Vec::new(), Client::think);
                     }
@@ -326,198 +339,6 @@ impl World {
         }
         for at in arrivals {
             self.schedule(at, Event::Arrive(Box::new(message.clone())));
-        }
-    }
-
-    /// Does a fault and says so, if it can be done now.
-    pub(crate) fn strike(&mut self, kind: FaultKind, fault: &Fault) {
-        if self.inflict(fault) {
-            self.trace.say(self.now, format_args!("fault: {fault}"));
-            *self.tally.faults.entry(kind).or_default() += 1;
-        }
-    }
-
-    fn state(&self, node: NodeId) -> State {
-        self.nodes[&node].state
-    }
-
-    fn node(&mut self, node: NodeId) -> &mut Node {
-        self.nodes.get_mut(&node).expect("nodes stay")
-    }
-
-    /// Does a fault; false if it cannot be done now.
-    pub(crate) fn inflict(&mut self, fault: &Fault) -> bool {
-        match fault {
-            Fault::Cut { from, to } => self.network.cut(*from, *to),
-            Fault::Partition(groups) => {
-                let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
-                self.network.partition(&nodes, groups);
-            }
-            Fault::Mend => self.network.mend(),
-            Fault::Slow { node, micros } => self.network.slow(*node, *micros),
-            Fault::Skew { node, ms } => self.node(*node).skew_ms = *ms,
-            Fault::DiskFull(node, is_full) => self.node(*node).disk.is_full = *is_full,
-            Fault::EpochLag(node, lags) => self.node(*node).lags = *lags,
-            Fault::Overload(node, is_overloaded) => self.node(*node).is_overloaded = *is_overloaded,
-            Fault::Crash(node) => return self.crash(*node),
-            Fault::CrashOnWrite(node) => {
-                self.doomed.insert(*node);
-            }
-            Fault::Reset(node) => return self.reset(*node),
-            Fault::Stop(node) => return self.stop(*node),
-            Fault::Start(node) => return self.start(*node),
-            Fault::Pause(node) => {
-                if self.state(*node) != State::Running {
-                    return false;
-                }
-                self.node(*node).state = State::Paused;
-            }
-            Fault::Resume(node) => return self.resume(*node),
-            Fault::FlipBits(node) => return self.flip_bits(*node),
-            Fault::LoseDisk(node) => return self.lose_disk(*node),
-        }
-        true
-    }
-
-    fn is_alive(&self, node: NodeId) -> bool {
-        matches!(self.state(node), State::Running | State::Paused)
-    }
-
-    fn crash(&mut self, node: NodeId) -> bool {
-        if !self.is_alive(node) {
-            return false;
-        }
-        let machine = self.nodes.get_mut(&node).expect("nodes stay");
-        self.tally.lost_changes += machine.crash(&mut self.fault_random) as u64;
-        self.break_connections(node);
-        true
-    }
-
-    fn reset(&mut self, node: NodeId) -> bool {
-        if !self.is_alive(node) {
-            return false;
-        }
-        self.tell_that_connections_broke(node);
-        true
-    }
-
-    fn stop(&mut self, node: NodeId) -> bool {
-        if self.state(node) != State::Running {
-            return false;
-        }
-        self.with_node(node, Node::stop);
-        self.break_connections(node);
-        true
-    }
-
-    /// Whoever had a connection to a dead process may hear that it broke.
-    fn break_connections(&mut self, node: NodeId) {
-        self.held.remove(&node);
-        self.tell_that_connections_broke(node);
-    }
-
-    /// Some of those at the other ends hear of it at once, the others later by silence.
-    fn tell_that_connections_broke(&mut self, node: NodeId) {
-        for (client, call) in self.calls.remove(&node).unwrap_or_default() {
-            if self.fault_random.chance(HEARD_PERMILLE) {
-                let (from, to) = (Address::Node(node), Address::Client(client));
-                self.post(Message { from, to, identity: None, payload: Payload::CallLost { call } });
-            }
-        }
-        for peer in self.nodes.keys().copied().filter(|peer| *peer != node).collect::<Vec<_>>() {
-            if self.fault_random.chance(HEARD_PERMILLE) {
-                let identity = Some(self.nodes[&node].identity());
-                self.post(Message { from: Address::Node(node), to: Address::Node(peer), identity, payload: Payload::Broken });
-            }
-        }
-    }
-
-    fn start(&mut self, node: NodeId) -> bool {
-        if self.state(node) != State::Dead {
-            return false;
-        }
-        self.with_node(node, Node::start);
-        true
-    }
-
-    fn resume(&mut self, node: NodeId) -> bool {
-        if self.state(node) != State::Paused {
-            return false;
-        }
-        self.node(node).state = State::Running;
-        for event in self.held.remove(&node).unwrap_or_default() {
-            self.schedule(self.now, event);
-        }
-        true
-    }
-
-    fn flip_bits(&mut self, node: NodeId) -> bool {
-        if !self.crash(node) {
-            return false;
-        }
-        if self.options.has(Defect::TruncatedLogAccepted) {
-            let machine = self.nodes.get_mut(&node).expect("nodes stay");
-            machine.disk.truncate(&mut self.fault_random);
-            return true;
-        }
-        self.lose(node);
-        self.node(node).state = State::Damaged;
-        true
-    }
-
-    fn lose_disk(&mut self, node: NodeId) -> bool {
-        if !self.crash(node) {
-            return false;
-        }
-        if !self.options.has(Defect::DotReusedAfterDiskLoss) {
-            self.lose(node);
-        }
-        let known = self.nodes[&node].disk.durable().node.known.clone();
-        let fresh = self.fault_random.next();
-        // A node that takes any disk for its own serves at once.
-        let accepted = self.options.has(Defect::DotReusedAfterDiskLoss);
-        *self.node(node) = Node::new(node, fresh, known, accepted);
-        self.node(node).has_lost = true;
-        true
-    }
-
-    /// What only this node held is gone: nobody can be blamed for missing it.
-    fn lose(&mut self, node: NodeId) {
-        self.node(node).has_lost = true;
-        let holds = |node: &Node, key: Key, dot| {
-            let image = node.disk.durable();
-            let in_record = image.records.get(&key).is_some_and(|record| record.eventual.context().covers(dot));
-            let of_key = image.hints.values().filter(|hint| hint.key.as_ref() == [key.0]);
-            in_record || of_key.into_iter().any(|hint| hint.delta.context().covers(dot))
-        };
-        let others = || self.nodes.values().filter(|other| other.id != node && !other.has_lost);
-        let mut lost = Vec::new();
-        for (key, dots) in &self.recorder.dots {
-            for given in dots {
-                if !others().any(|other| holds(other, *key, given.dot)) {
-                    lost.extend(given.index);
-                }
-            }
-        }
-        self.recorder.lost.extend(lost);
-        self.recorder.disks_lost += 1;
-    }
-
-    /// Ends everything that is wrong, for good, and starts every process that can start.
-    pub(crate) fn heal(&mut self) {
-        self.queue.retain(|_, event| !matches!(event, Event::Fault(..)));
-        self.doomed.clear();
-        self.network.calm();
-        self.trace.say(self.now, "heal");
-        for node in self.nodes.keys().copied().collect::<Vec<_>>() {
-            for fault in [Fault::DiskFull(node, false), Fault::EpochLag(node, false), Fault::Overload(node, false), Fault::Resume(node)] {
-                self.inflict(&fault);
-            }
-            self.inflict(&Fault::Skew { node, ms: 0 });
-            self.inflict(&Fault::Start(node));
-        }
-        for (kind, count) in std::mem::take(&mut self.network.struck) {
-            *self.tally.faults.entry(kind).or_default() += count;
         }
     }
 

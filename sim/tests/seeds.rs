@@ -47,7 +47,7 @@ fn no_seed_breaks_a_promise_and_every_fault_takes_effect() {
     assert_eq!(all.seeds, SEEDS);
     assert_eq!(all.missing_faults(), []);
     assert_eq!(all.missing_marks(), []);
-    assert!(all.lost_changes > SEEDS / 10, "crashes took {} unsynced changes", all.lost_changes);
+    assert!(all.tally.lost_changes > SEEDS / 10, "crashes took {} unsynced changes", all.tally.lost_changes);
     assert!((600..995).contains(&all.success_permille()), "{} of 1000 operations succeeded", all.success_permille());
 }
 
@@ -90,7 +90,7 @@ fn a_failing_run_is_made_smaller_and_still_fails_in_the_same_way() {
         trials += 1;
         trials < 60
     });
-    assert_eq!(small.violations[0].kind, kind);
+    assert!(small.violations.iter().any(|violation| violation.kind == kind), "{kind}: {:?}", small.violations);
     assert!(small.options.operations < operations / 2, "{} operations are left", small.options.operations);
     let again = simulate(&Options::draw(small.options.seed, small.options.limits.clone()), false);
     assert_eq!((again.trace_hash, again.violations), (small.trace_hash, small.violations));

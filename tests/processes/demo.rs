@@ -65,6 +65,16 @@ impl Place {
         finish(command, script.as_bytes()).await
     }
 
+    /// Kills a demo and waits until its nodes have ended too.
+    async fn kill(&self, demo: &mut Child) {
+        demo.kill().await.expect("killed");
+        eventually("the nodes have ended", async || {
+            let processes = self.processes();
+            seen(processes.is_empty(), processes)
+        })
+        .await;
+    }
+
     /// Starts a demo that only holds a cluster, and returns it with a seed of the cluster.
     async fn hold(&self) -> (Child, String) {
         let mut command = quorate(&["demo", "--hold"]);
@@ -303,12 +313,7 @@ async fn a_node_that_was_started_again_by_hand_survives_the_demo_with_its_data()
 async fn what_a_killed_demo_left_behind_goes_with_the_next_one() {
     let place = Place::new().await;
     let (mut demo, _) = place.hold().await;
-    demo.kill().await.expect("killed");
-    eventually("the nodes have ended", async || {
-        let processes = place.processes();
-        seen(processes.is_empty(), processes)
-    })
-    .await;
+    place.kill(&mut demo).await;
     assert_eq!(place.entries().len(), 1);
     place.demo("").await.exits(0);
     place.assert_nothing_left();
@@ -330,12 +335,7 @@ async fn signals_end_a_held_cluster_and_leave_nothing() {
 async fn the_nodes_do_not_outlive_a_demo_that_was_killed() {
     let place = Place::new().await;
     let (mut demo, _) = place.hold().await;
-    demo.kill().await.expect("killed");
-    eventually("the nodes have ended", async || {
-        let processes = place.processes();
-        seen(processes.is_empty(), processes)
-    })
-    .await;
+    place.kill(&mut demo).await;
 }
 
 #[tokio::test]

@@ -54,9 +54,9 @@ pub(super) struct Line<'a> {
     #[serde(borrow, deserialize_with = "present")]
     pub(super) value: Option<Values<'a>>,
     #[serde(borrow, deserialize_with = "present")]
-    pub(super) expect: Option<Option<Text<'a>>>,
+    pub(super) expect: Option<Values<'a>>,
     #[serde(borrow, deserialize_with = "present")]
-    pub(super) observed: Option<Option<Text<'a>>>,
+    pub(super) observed: Option<Values<'a>>,
     pub(super) call: Option<u64>,
     #[serde(rename = "return")]
     pub(super) returned: Option<u64>,
@@ -75,6 +75,11 @@ pub(super) struct Line<'a> {
     pub(super) stale: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     pub(super) covers: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    pub(super) shown: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    pub(super) dots: Option<Vec<Text<'a>>>,
+    pub(super) attempts: Option<u32>,
     pub(super) refused: Option<bool>,
     pub(super) header: Option<BTreeMap<String, serde_json::Value>>,
     #[serde(borrow)]
@@ -151,9 +156,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Values<'a> {
 #[derive(Clone, Copy)]
 enum Shape {
     Whole,
+    Count,
     Bool,
     Text,
-    TextOrNull,
     Texts,
     Values,
     OneOf(&'static [&'static str], &'static str),
@@ -166,8 +171,8 @@ const SHAPES: &[(&str, Shape)] = &[
     ("op", Shape::OneOf(&["read", "write", "delete", "cas"], "\"read\", \"write\", \"delete\" or \"cas\"")),
     ("key", Shape::Text),
     ("value", Shape::Values),
-    ("expect", Shape::TextOrNull),
-    ("observed", Shape::TextOrNull),
+    ("expect", Shape::Values),
+    ("observed", Shape::Values),
     ("call", Shape::Whole),
     ("return", Shape::Whole),
     ("outcome", Shape::OneOf(&["ok", "fail", "unknown"], "\"ok\", \"fail\" or \"unknown\"")),
@@ -178,6 +183,9 @@ const SHAPES: &[(&str, Shape)] = &[
     ("asked", Shape::Texts),
     ("stale", Shape::Texts),
     ("covers", Shape::Texts),
+    ("shown", Shape::Texts),
+    ("dots", Shape::Texts),
+    ("attempts", Shape::Count),
     ("refused", Shape::Bool),
     ("header", Shape::Object),
     ("replica", Shape::Text),
@@ -189,9 +197,9 @@ impl Shape {
     fn wanted(self) -> &'static str {
         match self {
             Self::Whole => "a whole number from 0 to 2^64 - 1",
+            Self::Count => "a whole number below 2^32",
             Self::Bool => "true or false",
             Self::Text => "a text",
-            Self::TextOrNull => "a text, or null for absence",
             Self::Texts => "a list of texts",
             Self::Values => "a text, null or a list of texts",
             Self::OneOf(_, wanted) => wanted,
@@ -205,8 +213,9 @@ impl Shape {
         let texts = |list: &[Json]| list.iter().all(Json::is_string);
         match (self, json) {
             (Self::Whole, json) => json.is_null() || json.is_u64(),
+            (Self::Count, json) => json.is_null() || json.as_u64().is_some_and(|count| u32::try_from(count).is_ok()),
             (Self::Bool, json) => json.is_null() || json.is_boolean(),
-            (Self::Text | Self::TextOrNull, json) => json.is_null() || json.is_string(),
+            (Self::Text, json) => json.is_null() || json.is_string(),
             (Self::Texts, Json::Array(list)) | (Self::Values, Json::Array(list)) => texts(list),
             (Self::Texts, json) => json.is_null(),
             (Self::Values, json) => json.is_null() || json.is_string(),

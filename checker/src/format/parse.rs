@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::error::{Problem, ReadError};
 use super::line::{Ending, Kind, Line, Text, Values, Version};
-use crate::history::{Action, Detail, FinalState, FinalVersion, History, Names, Operation, Outcome, Seen, ValueId, WordId};
+use crate::history::{Action, CasSiblings, Detail, FinalState, FinalVersion, History, Names, Operation, Outcome, Seen, ValueId, WordId};
 
 /// Reads a whole history, line by line.
 ///
@@ -125,16 +125,26 @@ fn action(kind: Kind, outcome: Outcome, line: &Line<'_>, names: &mut Names) -> R
         Kind::Delete => Ok(Action::Delete),
         Kind::Cas => {
             let value = written(line, names)?;
-            let expect = missing(line.expect.as_ref(), "expect", "a text, or null for absence, what the cas compared with")?;
-            let expect = or_absent(expect.as_ref(), names);
-            let observed = line.observed.as_ref().map(|observed| or_absent(observed.as_ref(), names));
-            Ok(Action::Cas { expect, value, observed })
+            let expect = missing(line.expect.as_ref(), "expect", "a text, null or a list of texts, what the cas compared with")?;
+            let expect = seen(expect, names);
+            let observed = line.observed.as_ref().map(|observed| seen(observed, names));
+            Ok(cas(expect, value, observed))
         }
     }
 }
 
-fn or_absent(text: Option<&Text<'_>>, names: &mut Names) -> Option<ValueId> {
-    text.map(|text| names.value(&text.0))
+/// A cas, of siblings only if it must be.
+fn cas(expect: Seen, value: ValueId, observed: Option<Seen>) -> Action {
+    let single = |seen: &Seen| match seen {
+        Seen::Absent => Some(None),
+        Seen::One(value) => Some(Some(*value)),
+        Seen::Many(_) => None,
+    };
+    match (single(&expect), observed.as_ref().map(single)) {
+        (Some(expect), None) => Action::Cas { expect, value, observed: None },
+        (Some(expect), Some(Some(observed))) => Action::Cas { expect, value, observed: Some(observed) },
+        _ => Action::CasSiblings(Box::new(CasSiblings { expect, value, observed })),
+    }
 }
 
 fn written(line: &Line<'_>, names: &mut Names) -> Result<ValueId, Problem> {
@@ -147,40 +157,41 @@ fn written(line: &Line<'_>, names: &mut Names) -> Result<ValueId, Problem> {
 }
 
 fn seen(values: &Values<'_>, names: &mut Names) -> Seen {
-    let mut ids = match values {
-        Values::Null => return Seen::Absent,
-        Values::One(text) => return Seen::One(names.value(&text.0)),
-        Values::Many(texts) => texts.iter().map(|text| names.value(&text.0)).collect::<Vec<_>>(),
-    };
-    ids.sort_unstable();
-    ids.dedup();
-    match ids.as_slice() {
-        [] => Seen::Absent,
-        [one] => Seen::One(*one),
-        _ => Seen::Many(ids.into()),
+    match values {
+        Values::Null => Seen::Absent,
+        Values::One(text) => Seen::One(names.value(&text.0)),
+        Values::Many(texts) => Seen::of(texts.iter().map(|text| names.value(&text.0)).collect()),
     }
 }
 
 /// What the history says beyond the operation, if anything.
 fn detail(line: &Line<'_>, names: &mut Names) -> Option<Box<Detail>> {
-    let covers = line.covers.as_ref().map(|texts| {
-        let mut covers = texts.iter().map(|text| names.value(&text.0)).collect::<Vec<_>>();
-        covers.sort_unstable();
-        covers.dedup();
-        covers.into()
-    });
+    let covers = values(line.covers.as_deref(), names);
+    let shown = values(line.shown.as_deref(), names);
     let word = |text: Option<&Text<'_>>, names: &mut Names| text.map(|text| names.word(&text.0));
     let detail = Detail {
         covers,
+        shown,
+        dots: words(line.dots.as_deref(), names),
         op_id: word(line.op_id.as_ref(), names),
         node: word(line.node.as_ref(), names),
         asked: words(line.asked.as_deref(), names),
         stale: words(line.stale.as_deref(), names),
         token: word(line.token.as_ref(), names),
-        attempts: 0,
+        attempts: line.attempts,
         refused: line.refused.unwrap_or(false),
     };
     (detail != Detail::default()).then(|| Box::new(detail))
+}
+
+/// A set of values, ascending.
+fn values(texts: Option<&[Text<'_>]>, names: &mut Names) -> Option<Box<[ValueId]>> {
+    texts.map(|texts| {
+        let mut values: Vec<ValueId> = texts.iter().map(|text| names.value(&text.0)).collect();
+        values.sort_unstable();
+        values.dedup();
+        values.into()
+    })
 }
 
 fn words(texts: Option<&[Text<'_>]>, names: &mut Names) -> Box<[WordId]> {

@@ -82,7 +82,7 @@ pub(crate) struct OperationLine<'a> {
     op: Kind,
     key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expect: Option<Option<&'a str>>,
+    expect: Option<Values<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Values<'a>>,
     call: u64,
@@ -90,7 +90,7 @@ pub(crate) struct OperationLine<'a> {
     end: Option<u64>,
     outcome: Ending,
     #[serde(skip_serializing_if = "Option::is_none")]
-    observed: Option<Option<&'a str>>,
+    observed: Option<Values<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     level: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,31 +105,39 @@ pub(crate) struct OperationLine<'a> {
     stale: Words<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     covers: Option<Values<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown: Option<Values<'a>>,
+    #[serde(skip_serializing_if = "Words::is_empty")]
+    dots: Words<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     refused: bool,
 }
 
 impl<'a> OperationLine<'a> {
     pub(crate) fn of(names: &'a Names, operation: &'a Operation) -> Self {
-        let text = |value: ValueId| names.value_text(value);
+        let one = |value: ValueId| Values::One(names.value_text(value));
+        let or_null = |value: Option<ValueId>| value.map_or(Values::Null, one);
+        let all = |seen: &'a Seen| match seen {
+            Seen::Absent => Values::Null,
+            Seen::One(value) => one(*value),
+            Seen::Many(values) => Values::Many(names, values),
+        };
         let word = |word: WordId| names.word_text(word);
-        let (op, value, cas) = match &operation.action {
-            Action::Read { seen: Some(Seen::Many(values)) } => (Kind::Read, Some(Values::Many(names, values)), None),
-            Action::Read { seen: Some(Seen::One(value)) } => (Kind::Read, Some(Values::One(text(*value))), None),
-            Action::Read { seen: Some(Seen::Absent) | None } => (Kind::Read, Some(Values::Null), None),
-            Action::Write { value } => (Kind::Write, Some(Values::One(text(*value))), None),
-            Action::Delete => (Kind::Delete, None, None),
-            Action::Cas { expect, value, observed } => {
-                let observed = observed.map(|observed| observed.map(text));
-                (Kind::Cas, Some(Values::One(text(*value))), Some((expect.map(text), observed)))
-            }
+        let (op, value, expect, observed) = match &operation.action {
+            Action::Read { seen } => (Kind::Read, Some(seen.as_ref().map_or(Values::Null, all)), None, None),
+            Action::Write { value } => (Kind::Write, Some(one(*value)), None, None),
+            Action::Delete => (Kind::Delete, None, None, None),
+            Action::Cas { expect, value, observed } => (Kind::Cas, Some(one(*value)), Some(or_null(*expect)), observed.map(or_null)),
+            Action::CasSiblings(cas) => (Kind::Cas, Some(one(cas.value)), Some(all(&cas.expect)), cas.observed.as_ref().map(all)),
         };
         let detail = operation.detail.as_deref();
         Self {
             process: operation.process,
             op,
             key: names.key_text(operation.key),
-            expect: cas.map(|(expect, _)| expect),
+            expect,
             value,
             call: operation.call,
             end: operation.end,
@@ -138,7 +146,7 @@ impl<'a> OperationLine<'a> {
                 Outcome::Fail => Ending::Fail,
                 Outcome::Unknown => Ending::Unknown,
             },
-            observed: cas.and_then(|(_, observed)| observed),
+            observed,
             level: operation.level.map(word),
             token: detail.and_then(|detail| detail.token).map(word),
             op_id: detail.and_then(|detail| detail.op_id).map(word),
@@ -146,6 +154,9 @@ impl<'a> OperationLine<'a> {
             asked: Words(names, detail.map_or(&[], |detail| &detail.asked)),
             stale: Words(names, detail.map_or(&[], |detail| &detail.stale)),
             covers: detail.and_then(|detail| detail.covers.as_deref()).map(|values| Values::Many(names, values)),
+            shown: detail.and_then(|detail| detail.shown.as_deref()).map(|values| Values::Many(names, values)),
+            dots: Words(names, detail.map_or(&[], |detail| &detail.dots)),
+            attempts: detail.and_then(|detail| detail.attempts),
             refused: detail.is_some_and(|detail| detail.refused),
         }
     }

@@ -125,12 +125,13 @@ fn extend(operations: &[Operation], times: &[(Time, Time)], left: u32, state: Op
     let first_end = remaining.iter().map(|index| times[*index].1).min().expect("some are left");
     remaining.iter().filter(|index| times[**index].0 <= first_end).any(|index| {
         let after = match &operations[*index].action {
-            Action::Read { seen: Some(seen) } => (values(seen).first().copied() == state).then_some(state),
+            Action::Read { seen: Some(seen) } => (seen.values().first().copied() == state).then_some(state),
             Action::Read { seen: None } => None,
             Action::Write { value } => Some(Some(*value)),
             Action::Delete => Some(None),
             Action::Cas { observed: Some(observed), .. } => (*observed == state).then_some(state),
             Action::Cas { expect, value, .. } => (*expect == state).then_some(Some(*value)),
+            Action::CasSiblings(_) => unreachable!("the history is of a register"),
         };
         after.is_some_and(|after| extend(operations, times, left & !(1 << index), after))
     })

@@ -2,7 +2,7 @@
 
 use super::graph::Ragged;
 use super::{Model, NEVER, Node, Writer};
-use crate::by_key::{KeyHistory, values};
+use crate::by_key::KeyHistory;
 use crate::history::{Action, Operation, Outcome, Seen, ValueId};
 
 /// The values of a key and who wrote them, ascending, while a lineage is built.
@@ -20,7 +20,7 @@ impl Writers {
     pub(super) fn collect(key: &KeyHistory<'_>) -> Self {
         let mut all: Vec<(ValueId, bool, usize)> = key
             .operations()
-            .filter_map(|(op, operation)| Some((written(&operation.action)?, operation.outcome == Outcome::Fail, op)))
+            .filter_map(|(op, operation)| Some((operation.action.written()?, operation.outcome == Outcome::Fail, op)))
             .collect();
         all.sort_unstable();
         let mut entries: Vec<Entry> = Vec::with_capacity(all.len());
@@ -49,11 +49,15 @@ impl Writers {
     pub(super) fn mark_shown(&mut self, key: &KeyHistory<'_>) {
         for (_, operation) in key.operations() {
             match &operation.action {
-                Action::Read { seen } => seen.iter().flat_map(values).for_each(|value| self.mark(*value)),
+                Action::Read { seen } => seen.iter().flat_map(Seen::values).for_each(|value| self.mark(*value)),
                 Action::Cas { expect, observed, .. } => expect.iter().chain(observed.iter().flatten()).for_each(|value| self.mark(*value)),
+                Action::CasSiblings(cas) => {
+                    let sets = std::iter::once(&cas.expect).chain(&cas.observed);
+                    sets.flat_map(Seen::values).for_each(|value| self.mark(*value));
+                }
                 Action::Write { .. } | Action::Delete => {}
             }
-            let own = written(&operation.action);
+            let own = operation.action.written();
             for value in listed(operation).into_iter().flatten().filter(|value| Some(**value) != own) {
                 self.mark(*value);
             }
@@ -71,7 +75,7 @@ pub(super) fn nodes(key: &KeyHistory<'_>, writers: &mut Writers) -> Vec<Node> {
             continue;
         }
         let acked = operation.outcome == Outcome::Ok;
-        let value = written(&operation.action);
+        let value = operation.action.written();
         let mut twin = false;
         if let Some(place) = value.and_then(|value| writers.place(value)) {
             let entry = &mut writers.entries[place];
@@ -94,7 +98,9 @@ pub(super) fn model(key: &KeyHistory<'_>, writes: &[Node]) -> Model {
     if writes.iter().all(|node| listed(operation(node)).is_some()) && !writes.is_empty() {
         return Model::Listed;
     }
-    let many = key.operations().any(|(_, operation)| matches!(KeyHistory::seen(operation), Some(Seen::Many(_))));
+    let many = key.operations().any(|(_, operation)| {
+        matches!(KeyHistory::seen(operation), Some(Seen::Many(_))) || matches!(operation.action, Action::CasSiblings(_))
+    });
     let many = many || key.finals().any(|state| state.versions.iter().filter(|version| version.value.is_some()).count() > 1);
     if many || writes.iter().any(|node| listed(operation(node)).is_some()) { Model::Open } else { Model::Register }
 }
@@ -110,11 +116,12 @@ pub(super) fn edges(key: &KeyHistory<'_>, writes: &[Node], writers: &Writers) ->
     for (number, node) in (0_u32..).zip(writes) {
         let operation = &key.history.operations[node.op];
         let expected = match &operation.action {
-            Action::Cas { expect, .. } => *expect,
-            Action::Read { .. } | Action::Write { .. } | Action::Delete => None,
+            Action::Cas { expect, .. } => expect.as_slice(),
+            Action::CasSiblings(cas) => cas.expect.values(),
+            Action::Read { .. } | Action::Write { .. } | Action::Delete => &[],
         };
         row.clear();
-        for value in listed(operation).into_iter().flatten().chain(expected.as_ref()) {
+        for value in listed(operation).into_iter().flatten().chain(expected) {
             match writers.place(*value).map(|place| writers.entries[place].writer) {
                 Some(Writer::Node(covered)) => row.push(covered),
                 Some(Writer::Many) => {
@@ -130,13 +137,6 @@ pub(super) fn edges(key: &KeyHistory<'_>, writes: &[Node], writers: &Writers) ->
         ragged.push(&row);
     }
     ragged
-}
-
-fn written(action: &Action) -> Option<ValueId> {
-    match action {
-        Action::Write { value } | Action::Cas { value, .. } => Some(*value),
-        Action::Read { .. } | Action::Delete => None,
-    }
 }
 
 fn listed(operation: &Operation) -> Option<&[ValueId]> {

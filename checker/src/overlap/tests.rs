@@ -234,7 +234,7 @@ fn dumb(script: &Script, promises: &[Promise]) -> BTreeSet<usize> {
     };
     let shown = |index: usize| match &operations[index].action {
         Action::Read { seen: Some(seen @ (Seen::Absent | Seen::One(_) | Seen::Many(_))) } => {
-            Some(crate::by_key::values(seen).iter().map(|value| writer(*value).expect("written")).collect::<Vec<usize>>())
+            Some(seen.values().iter().map(|value| writer(*value).expect("written")).collect::<Vec<usize>>())
         }
         _ => None,
     };

@@ -3,7 +3,7 @@
 use super::absence::BEGINNING;
 use super::facts::{Facts, NONE, Put};
 use super::zones::{Clusters, Edge, Zone};
-use crate::history::{Action, History, Outcome, ValueId};
+use crate::history::{History, Outcome, ValueId};
 use crate::specification::register::Held;
 use crate::verdict::{Link, Order, Rule};
 
@@ -12,10 +12,7 @@ const LINKS_MAX: usize = 6;
 
 /// A value that nobody can have put.
 pub(super) fn unwritten(history: &History, operations: &[u32], seen_by: u32, value: ValueId) -> Rule {
-    let puts = |operation: &u32| match history.operations[*operation as usize].action {
-        Action::Write { value: put } | Action::Cas { value: put, .. } => put == value,
-        Action::Read { .. } | Action::Delete => false,
-    };
+    let puts = |operation: &u32| history.operations[*operation as usize].action.written() == Some(value);
     let failed = operations.iter().find(|&operation| puts(operation) && history.operations[*operation as usize].outcome == Outcome::Fail);
     let seen_by = seen_by as usize;
     failed.map_or(Rule::NeverWritten { seen_by }, |&write| Rule::WriteFailed { write: write as usize, seen_by })

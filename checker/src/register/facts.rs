@@ -85,7 +85,7 @@ impl Facts {
         let put = |value, replaced| Put { operation: at, value, replaced, call, end, kept: end != NEVER };
         let sight = |seen| Sight { operation: at, seen, call, end };
         match (&operation.action, outcome) {
-            (Action::Read { seen: Some(Seen::Many(_)) }, Outcome::Ok) => return false,
+            (Action::Read { seen: Some(Seen::Many(_)) }, Outcome::Ok) | (Action::CasSiblings(_), _) => return false,
             (Action::Read { seen: Some(Seen::One(value)) }, Outcome::Ok) => self.sights.push(sight(Some(*value))),
             (Action::Read { seen: Some(Seen::Absent) }, Outcome::Ok) => self.sights.push(sight(None)),
             (Action::Read { .. }, _) | (Action::Write { .. } | Action::Delete, Outcome::Fail) => {}

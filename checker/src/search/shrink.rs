@@ -1,7 +1,7 @@
 //! Fewer operations that still have no order.
 //!
-//! A history that is linearizable stays so without operations that nobody [notices](super::Specification::notices). So if what is
-//! left has no order, neither has the whole, and the violation is in what is left.
+//! A history that is linearizable stays so without operations that none of the others [notices](super::Specification::notices). So if
+//! what is left has no order, neither has the whole, and the violation is in what is left.
 
 use std::ops::Range;
 
@@ -76,16 +76,26 @@ where
         self.specification.notices(&self.tasks[at].operation, missing)
     }
 
+    /// What stays if all goes that nobody who stays notices, of a range of `kept`.
+    fn unnoticed(&self, range: Range<usize>) -> Vec<usize> {
+        let (mut missing, mut stays) = (Vec::new(), Vec::new());
+        for (position, &at) in self.kept.iter().enumerate() {
+            if range.contains(&position) { &mut missing } else { &mut stays }.push(at);
+        }
+        // Who stays may bring back others, and they yet others.
+        let mut asked = 0;
+        while let Some(&other) = stays.get(asked) {
+            asked += 1;
+            let is_noticed = |at: &mut usize| self.notices(other, &self.tasks[*at].operation);
+            stays.extend(missing.extract_if(.., is_noticed));
+        }
+        stays.sort_by_key(|&at| (self.tasks[at].call, at));
+        stays
+    }
+
     /// Tries without what nobody notices in a range of `kept`.
     fn without(&self, range: Range<usize>, budget: &mut Budget<'_>) -> Verdict {
-        let mut stays = vec![true; self.kept.len()];
-        for position in range.rev() {
-            stays[position] = false;
-            let missing = &self.tasks[self.kept[position]].operation;
-            let noticed = self.kept.iter().zip(&stays).any(|(&at, stays)| *stays && self.notices(at, missing));
-            stays[position] = noticed;
-        }
-        let rest: Vec<usize> = self.kept.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(&at, _)| at).collect();
+        let rest = self.unnoticed(range);
         if rest.len() == self.kept.len() {
             return Verdict::Needed;
         }

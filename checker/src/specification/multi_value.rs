@@ -21,12 +21,12 @@ pub enum MultiValueOperation {
     /// Replaced exactly `expect`.
     Cas {
         /// All that was there.
-        expect: Option<ValueId>,
+        expect: Seen,
         /// What is there now.
         value: ValueId,
     },
     /// Found something else than exactly this: a failed cas that does not say what.
-    Other(Option<ValueId>),
+    Other(Seen),
     /// Replaced what its context covered; `None` is a delete.
     EventualPut {
         /// What is there now beside the rest.
@@ -89,11 +89,11 @@ impl Specification for MultiValue {
     fn apply(&self, state: &Siblings, operation: &MultiValueOperation) -> Option<Siblings> {
         let held = state.live.as_slice();
         match operation {
-            MultiValueOperation::Read(seen) => (held == live(seen)).then(|| state.clone()),
+            MultiValueOperation::Read(seen) => (held == seen.values()).then(|| state.clone()),
             MultiValueOperation::Put(value) => state.replaced_by(*value),
-            MultiValueOperation::Cas { expect, value } if held == expect.as_slice() => state.replaced_by(Some(*value)),
+            MultiValueOperation::Cas { expect, value } if held == expect.values() => state.replaced_by(Some(*value)),
             MultiValueOperation::Cas { .. } => None,
-            MultiValueOperation::Other(not) => (held != not.as_slice()).then(|| state.clone()),
+            MultiValueOperation::Other(not) => (held != not.values()).then(|| state.clone()),
             MultiValueOperation::EventualPut { value, covered } => state.joined_by(*value, covered),
         }
     }
@@ -101,12 +101,21 @@ impl Specification for MultiValue {
     fn observes(&self, operation: &MultiValueOperation) -> bool {
         matches!(operation, MultiValueOperation::Read(_) | MultiValueOperation::Other(_))
     }
-}
 
-fn live(seen: &Seen) -> &[ValueId] {
-    match seen {
-        Seen::Absent => &[],
-        Seen::One(value) => std::slice::from_ref(value),
-        Seen::Many(values) => values,
+    /// Puts whose values nobody names are noticed only by who says what was *not* there. In an order of all, some such value is live
+    /// from the first of them until a linearizable put replaces everything, so nobody looks in between.
+    fn notices(&self, other: &MultiValueOperation, missing: &MultiValueOperation) -> bool {
+        let put = match missing {
+            MultiValueOperation::Read(_) | MultiValueOperation::Other(_) => return false,
+            MultiValueOperation::Put(value) | MultiValueOperation::EventualPut { value, .. } => *value,
+            MultiValueOperation::Cas { value, .. } => Some(*value),
+        };
+        let Some(put) = put else { return true };
+        match other {
+            MultiValueOperation::Read(seen) | MultiValueOperation::Cas { expect: seen, .. } => seen.values().contains(&put),
+            MultiValueOperation::EventualPut { covered, .. } => covered.contains(&put),
+            MultiValueOperation::Put(_) => false,
+            MultiValueOperation::Other(_) => true,
+        }
     }
 }

@@ -197,7 +197,7 @@ fn dumb_listed(script: &Script) -> Vec<(u32, Nanos)> {
     use crate::history::{Action, Outcome, ValueId};
     let operations = &script.history.operations;
     let shown = |index: usize| match &operations[index].action {
-        Action::Read { seen: Some(seen) } => Some(crate::by_key::values(seen)),
+        Action::Read { seen: Some(seen) } => Some(seen.values()),
         _ => None,
     };
     let writes = |value: ValueId| move |index: &usize| operations[*index].action == Action::Write { value };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{KeyVerdict, Limits, Method, Report, Rule, Scope, Undecided, Verdict, Violation};
-use crate::history::{Action, History, KeyId, Operation, Outcome, Seen, ValueId};
+use crate::history::{Action, CasSiblings, History, KeyId, Operation, Outcome, Seen, ValueId};
 use crate::level::Promise;
 use crate::register::{Checker, Exact};
 use crate::search::{Answer, Budget, Exhausted, Specification, Task, search, shrink};
@@ -36,12 +36,19 @@ pub fn check_promises(history: &History, limits: &Limits) -> Report {
 #[must_use]
 pub fn check_with(history: &History, limits: &Limits, scope: Scope, keep_going: &mut dyn FnMut() -> bool) -> Report {
     let by_key = ByKey::of(history, scope);
+    let promised = match scope {
+        Scope::Everything => vec![true; history.names.key_count()],
+        Scope::Promises => promised(history),
+    };
     let mut checker = Checker::new(history);
     let mut keys = Vec::new();
     let mut going = true;
-    for (number, operations) in (0..).zip(by_key.groups()).filter(|(_, operations)| !operations.is_empty()) {
-        going = going && keep_going();
+    for (number, operations) in (0..).zip(by_key.groups()) {
         let key = KeyId(number);
+        if operations.is_empty() || !promised[number as usize] {
+            continue;
+        }
+        going = going && keep_going();
         let (method, verdict) = if going {
             let states = limits.states.saturating_add(operations.len() as u64);
             let budget = Budget { states, keep_going };
@@ -52,6 +59,15 @@ pub fn check_with(history: &History, limits: &Limits, scope: Scope, keep_going: 
         keys.push(KeyVerdict { key, operations: operations.len(), method, verdict });
     }
     Report { keys }
+}
+
+/// For every key, whether an operation on it promised linearizability.
+fn promised(history: &History) -> Vec<bool> {
+    let mut promised = vec![false; history.names.key_count()];
+    for operation in history.operations.iter().filter(|operation| Promise::of(history, operation) == Promise::Linearizable) {
+        promised[operation.key.0 as usize] = true;
+    }
+    promised
 }
 
 /// The operations of every key.
@@ -147,8 +163,7 @@ impl Key<'_> {
             let Some(covered) = operation.detail.as_ref().and_then(|detail| detail.covers.clone()) else {
                 return Verdict::Undecided(Undecided::CoversUnknown { write: at });
             };
-            let value = if let Action::Write { value } = operation.action { Some(value) } else { None };
-            let put = task(operation, MultiValueOperation::EventualPut { value, covered });
+            let put = task(operation, MultiValueOperation::EventualPut { value: operation.action.written(), covered });
             let strict = operation.level.is_some() && Promise::of(self.history, operation) == Promise::Strict;
             tasks.push((at, Task { unordered: true, end: put.end.filter(|_| strict), ..put }));
         }
@@ -194,20 +209,34 @@ fn register(operation: &Operation) -> Option<RegisterOperation> {
         (Action::Cas { observed: Some(seen), .. }, Outcome::Fail) => Some(RegisterOperation::Read(*seen)),
         (Action::Cas { expect, .. }, Outcome::Fail) => (!was_refused(operation)).then_some(RegisterOperation::Other(*expect)),
         (Action::Cas { expect, value, .. }, _) => Some(RegisterOperation::Cas { expect: *expect, value: Some(*value) }),
+        (Action::CasSiblings(_), _) => unreachable!("a key with siblings is no register"),
     }
 }
 
 /// What an operation of the linearizable level says about a multi-value register; `None` if nothing.
 fn multi_value(operation: &Operation) -> Option<MultiValueOperation> {
-    if let (Action::Read { seen: Some(seen) }, Outcome::Ok) = (&operation.action, operation.outcome) {
-        return Some(MultiValueOperation::Read(seen.clone()));
+    match (&operation.action, operation.outcome) {
+        (Action::Read { seen: Some(seen) }, Outcome::Ok) => return Some(MultiValueOperation::Read(seen.clone())),
+        (Action::CasSiblings(cas), outcome) => return siblings_cas(operation, cas, outcome),
+        _ => {}
     }
     Some(match register(operation)? {
-        RegisterOperation::Read(seen) => MultiValueOperation::Read(seen.map_or(Seen::Absent, Seen::One)),
+        RegisterOperation::Read(seen) => MultiValueOperation::Read(seen.into()),
         RegisterOperation::Write(value) => MultiValueOperation::Put(value),
-        RegisterOperation::Cas { expect, value } => MultiValueOperation::Cas { expect, value: value.expect("a cas puts a value") },
-        RegisterOperation::Other(not) => MultiValueOperation::Other(not),
+        RegisterOperation::Cas { expect, value } => {
+            MultiValueOperation::Cas { expect: expect.into(), value: value.expect("a cas puts a value") }
+        }
+        RegisterOperation::Other(not) => MultiValueOperation::Other(not.into()),
     })
+}
+
+fn siblings_cas(operation: &Operation, cas: &CasSiblings, outcome: Outcome) -> Option<MultiValueOperation> {
+    let CasSiblings { expect, value, observed } = cas;
+    match (outcome, observed) {
+        (Outcome::Ok | Outcome::Unknown, _) => Some(MultiValueOperation::Cas { expect: expect.clone(), value: *value }),
+        (Outcome::Fail, Some(observed)) => Some(MultiValueOperation::Read(observed.clone())),
+        (Outcome::Fail, None) => (!was_refused(operation)).then(|| MultiValueOperation::Other(expect.clone())),
+    }
 }
 
 fn was_refused(operation: &Operation) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Link, Order, Rule, Violation};
-use crate::finding::Evidence;
+use crate::finding::{Evidence, Showing};
 use crate::history::{Action, History, KeyId, Outcome, Seen, ValueId};
 
 impl Evidence for Violation {
@@ -118,10 +118,7 @@ impl Sentence<'_> {
 
     /// What an operation put.
     fn put(&self, at: usize) -> &str {
-        match self.history.operations[at].action {
-            Action::Write { value } | Action::Cas { value, .. } => self.text(value),
-            Action::Delete | Action::Read { .. } => "absent",
-        }
+        self.history.operations[at].action.written().map_or("absent", |value| self.text(value))
     }
 
     fn observed(&self, at: usize) -> &str {
@@ -165,6 +162,12 @@ impl fmt::Display for Deed<'_> {
                 write!(f, "{} {} by a cas that failed", verb("found", "found"), or_absent(observed.flatten()))
             }
             Action::Cas { expect, value, .. } => write!(f, "replaced {} by {}", or_absent(*expect), text(*value)),
+            Action::CasSiblings(cas) => match &cas.observed {
+                Some(observed) if operation.outcome == Outcome::Fail => {
+                    write!(f, "found {} by a cas that failed", Showing { history: self.history, seen: Some(observed) })
+                }
+                _ => write!(f, "replaced {} by {}", Showing { history: self.history, seen: Some(&cas.expect) }, text(cas.value)),
+            },
         }?;
         if operation.outcome == Outcome::Unknown { write!(f, " (outcome unknown)") } else { Ok(()) }
     }

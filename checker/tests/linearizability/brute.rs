@@ -23,6 +23,7 @@ fn says_something(operation: &Operation) -> bool {
             observed.is_some() || !operation.detail.as_ref().is_some_and(|detail| detail.refused)
         }
         (Action::Cas { .. }, _) => true,
+        (Action::CasSiblings(_), _) => panic!("not a register's"),
     }
 }
 
@@ -34,9 +35,8 @@ fn failed_in_vain(operation: &Operation, all: &[&Operation]) -> bool {
         return false;
     }
     let puts = all.iter().filter(|other| other.outcome != Outcome::Fail).filter(|other| match &other.action {
-        Action::Write { value } | Action::Cas { value, .. } => Some(*value) == *expect,
         Action::Delete => expect.is_none(),
-        Action::Read { .. } => false,
+        action => expect.is_some() && action.written() == *expect,
     });
     puts.count() <= usize::from(expect.is_some())
 }
@@ -78,6 +78,7 @@ fn after(operation: &Operation, state: Held) -> Option<Held> {
         (Action::Cas { expect, .. }, Outcome::Fail) => (state != *expect).then_some(state),
         (Action::Cas { observed: Some(observed), expect, .. }, Outcome::Ok) if observed != expect => None,
         (Action::Cas { expect, value, .. }, _) => (state == *expect).then_some(Some(*value)),
+        (Action::CasSiblings(_), _) => panic!("not a register's"),
     }
 }
 

@@ -105,6 +105,7 @@ fn task(operation: &quorate_checker::history::Operation) -> Option<Task<Register
         (Action::Delete, _) => RegisterOperation::Write(None),
         (Action::Cas { expect, .. }, Outcome::Fail) => RegisterOperation::Other(*expect),
         (Action::Cas { expect, value, .. }, _) => RegisterOperation::Cas { expect: *expect, value: Some(*value) },
+        (Action::CasSiblings(_), _) => panic!("not a register's"),
     };
     Some(Task { operation: what, call: operation.call, end: operation.end, unordered: false })
 }
@@ -156,13 +157,13 @@ fn siblings(random: &mut Random) -> Vec<Task<MultiValueOperation>> {
         let value = ValueId(u32::try_from(position).expect("small"));
         let some: Vec<ValueId> = live.iter().copied().filter(|_| random.chance(60)).collect();
         let operation = match random.below(10) {
-            0..=3 => MultiValueOperation::Read(seen(if random.chance(70) { &live } else { &some })),
+            0..=3 => MultiValueOperation::Read(Seen::of(if random.chance(70) { live.clone() } else { some })),
             4..=6 => {
                 live.retain(|value| !some.contains(value));
                 live.push(value);
                 MultiValueOperation::EventualPut { value: Some(value), covered: some.into() }
             }
-            7 => MultiValueOperation::Cas { expect: some.first().copied(), value },
+            7 => MultiValueOperation::Cas { expect: Seen::of(some), value },
             8 => {
                 live = vec![value];
                 MultiValueOperation::Put(Some(value))
@@ -180,12 +181,4 @@ fn siblings(random: &mut Random) -> Vec<Task<MultiValueOperation>> {
         tasks.push(Task { operation, call, end: (!optional).then_some(end), unordered });
     }
     tasks
-}
-
-fn seen(values: &[ValueId]) -> Seen {
-    match values {
-        [] => Seen::Absent,
-        [one] => Seen::One(*one),
-        several => Seen::Many(several.into()),
-    }
 }

@@ -3,6 +3,7 @@
 mod anomalies;
 mod brute;
 mod differential;
+mod mixed;
 mod oracles;
 mod random;
 mod script;

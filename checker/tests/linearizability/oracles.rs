@@ -82,6 +82,7 @@ fn exchange(operation: &Operation) -> Option<(Request, Reply)> {
         (Action::Cas { expect, value, .. }, Outcome::Ok) => Some((Request::Cas(*expect, *value), Reply::Done)),
         (Action::Cas { expect, value, .. }, Outcome::Fail) if !refused => Some((Request::Cas(*expect, *value), Reply::Refused)),
         (Action::Write { .. } | Action::Delete | Action::Cas { .. }, Outcome::Fail) => None,
+        (Action::CasSiblings(_), _) => panic!("not a register's"),
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn history(random: &mut Random, mix: Mix) -> History {
                 Action::Write { value } => held = Some(value),
                 Action::Cas { value, expect, .. } if expect == held => held = Some(value),
                 Action::Delete => held = None,
-                Action::Cas { .. } | Action::Read { .. } => {}
+                Action::Cas { .. } | Action::CasSiblings(_) | Action::Read { .. } => {}
             }
         }
         if kind != Kind::Read && kind != Kind::Delete {

@@ -1,6 +1,6 @@
 //! Histories written down by hand.
 
-use quorate_checker::history::{Action, Detail, History, Nanos, Operation, Outcome, Seen, ValueId};
+use quorate_checker::history::{Action, CasSiblings, Detail, History, Nanos, Operation, Outcome, Seen, ValueId};
 
 /// A history of one key, operation by operation. The empty text is absence.
 #[derive(Default)]
@@ -43,14 +43,18 @@ impl Script {
 
     /// Several values are joined by blanks.
     pub(crate) fn read(&mut self, process: u64, values: &str, call: Nanos, end: Nanos) -> &mut Self {
-        let mut seen: Vec<ValueId> = values.split_whitespace().map(|value| self.value(value)).collect();
-        seen.sort_unstable();
-        let seen = match seen.as_slice() {
-            [] => Seen::Absent,
-            [one] => Seen::One(*one),
-            _ => Seen::Many(seen.into()),
-        };
+        let seen = self.seen(values);
         self.answered(process, Action::Read { seen: Some(seen) }, call, end)
+    }
+
+    fn seen(&mut self, values: &str) -> Seen {
+        Seen::of(values.split_whitespace().map(|value| self.value(value)).collect())
+    }
+
+    /// A cas that may expect siblings, joined by blanks.
+    pub(crate) fn resolve(&mut self, process: u64, expect: &str, value: &str, call: Nanos, end: Nanos) -> &mut Self {
+        let cas = CasSiblings { expect: self.seen(expect), value: self.value(value), observed: None };
+        self.answered(process, Action::CasSiblings(Box::new(cas)), call, end)
     }
 
     /// The last operation's outcome is unknown.

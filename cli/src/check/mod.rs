@@ -5,17 +5,31 @@
 //! | linearizability, key by key | those at `linearizable`, and those that name no level | yes |
 //! | X + Y > N, and monotonic reads at `quorum` and `all` | those at levels that we know (`promises.rs`) | yes |
 //! | read-your-writes and monotonic reads | those at a level with `+session` | yes |
-//! | siblings, durability, dots, convergence | all, where the history has the evidence | yes |
+//! | siblings, causality, durability, dots, convergence | all, where the history has the evidence | yes |
+//! | exactly once, growing tokens | counters made of cas; linearizable operations that say their token | yes |
 //! | staleness, session guarantees at every level | reads | no: measured (`measures.rs`) |
 //!
 //! *With `--sample`* nothing is checked; a history is made (`sample.rs`).
 //!
+//! *Upon a key*: one with linearizable operations alone is judged exactly, as a register; by search, where values are not unique. One that
+//! takes eventual writes too is judged by search as a multi-value register, without its eventual reads: they keep their own levels'
+//! promises. That works for short histories; the search ends at `--limit`, and the key is undecided.
+//!
 //! *With `--hold-to linearizable`* every operation is judged as if it had promised linearizability, and nothing else decides.
 //!
-//! **Header.** Members of a history's header that a checker cannot find out: `replicas` (N), `quiet` (nanoseconds from which on
-//! all faults were healed and repairs done), and two lists of positions of operations, counted from 0: `vanished` (writes below a
-//! majority whose only copy's disk was lost) and `repeated` (writes of which more than one try may have been applied). The
-//! simulator writes them. Without them nothing vanished, nothing was repeated.
+//! **Header.** Members of a history's header that a checker cannot find out:
+//!
+//! | member | what | without it |
+//! |---|---|---|
+//! | `replicas` | N | levels such as `r2w1` promise nothing |
+//! | `quiet` | nanoseconds from which on all faults were healed and repairs done | the last reads say nothing of the end |
+//! | `vanished` | positions, from 0, of writes whose every copy went with a lost disk | none did |
+//! | `disks_lost` | how many disks were lost; a write that was acknowledged by more copies did not vanish, whatever is said | 1 |
+//! | `repeated` | positions of writes of which more than one try may have been applied | none was |
+//! | `beyond` | what was found broken that no history shows, each in a word | nothing |
+//!
+//! The simulator writes them all. A history with something `beyond` in which no other promise is broken is undecided: this command
+//! did not see it.
 //!
 //! **A history that proves nothing is no pass.** Keys that the search gave up on, and histories without anything to judge, are
 //! undecided: exit 8.
@@ -127,6 +141,8 @@ enum Verdict {
     Kept,
     Violation,
     Undecided,
+    /// What was broken no history shows.
+    Beyond,
     /// There was nothing to judge.
     Empty,
 }
@@ -136,7 +152,7 @@ impl Verdict {
         match self {
             Self::Kept => Exit::Ok,
             Self::Violation => Exit::CheckFailed,
-            Self::Undecided | Self::Empty => Exit::Undecided,
+            Self::Undecided | Self::Beyond | Self::Empty => Exit::Undecided,
         }
     }
 }
@@ -146,6 +162,8 @@ impl Verdict {
 struct Examined {
     linearizability: Report,
     promises: Vec<Judged>,
+    /// What was found broken that cannot be judged here.
+    beyond: Vec<String>,
     measures: Measures,
     seconds: Seconds,
 }
@@ -162,6 +180,8 @@ struct ReportFields<'a> {
     keys: usize,
     linearizability: Explained<'a>,
     promises: Vec<CheckFields<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    beyond: &'a [String],
     #[serde(flatten)]
     measures: MeasuresFields<'a>,
     seconds: Seconds,
@@ -207,15 +227,8 @@ fn examine(history: &History, command: &Check) -> Examined {
     };
     let facts = Facts::of(history, command.replicas);
     let (linearizability, judged) = timed(|| {
-        if scope == Scope::Promises && !promises::any_linearizable(history) {
-            return Report::default();
-        }
         let limits = Limits { states: command.limit, ..Limits::default() };
-        let mut report = check_with(history, &limits, scope, &mut || true);
-        if scope == Scope::Promises {
-            promises::drop_unpromised(history, &mut report);
-        }
-        report
+        check_with(history, &limits, scope, &mut || true)
     });
     let (promises, others_judged) = timed(|| match command.hold_to {
         HoldTo::Levels => promises::judge(history, &facts),
@@ -223,7 +236,8 @@ fn examine(history: &History, command: &Check) -> Examined {
     });
     let (measures, measured) = timed(|| Measures::of(history, &facts));
     let seconds = Seconds { linearizability: judged, promises: others_judged, measures: measured, ..Seconds::default() };
-    Examined { linearizability, promises, measures, seconds }
+    let beyond = facts.beyond;
+    Examined { linearizability, promises, beyond, measures, seconds }
 }
 
 impl Examined {
@@ -234,6 +248,7 @@ impl Examined {
             _ if broken => Verdict::Violation,
             Overall::Violation => Verdict::Violation,
             Overall::Undecided => Verdict::Undecided,
+            Overall::Linearizable if !self.beyond.is_empty() => Verdict::Beyond,
             Overall::Linearizable if judged => Verdict::Kept,
             Overall::Linearizable => Verdict::Empty,
         }
@@ -250,6 +265,7 @@ impl Examined {
             keys: history.names.key_count(),
             linearizability: self.linearizability.explain(history),
             promises: self.promises.iter().map(|check| check.fields(history)).collect(),
+            beyond: &self.beyond,
             measures: self.measures.fields(history),
             seconds: self.seconds,
         }
@@ -275,19 +291,26 @@ impl Examined {
         }
         sections.extend(self.promises.iter().map(|check| check.told(history).to_string()));
         sections.extend(self.measures.told(history));
-        sections.push(conclusion(verdict, command.hold_to).to_owned());
+        sections.push(self.conclusion(verdict, command.hold_to));
         let sections: Vec<&str> = sections.iter().map(|section| section.trim_end()).filter(|section| !section.is_empty()).collect();
         sections.join("\n\n")
     }
-}
 
-fn conclusion(verdict: Verdict, held_to: HoldTo) -> &'static str {
-    match (verdict, held_to) {
-        (Verdict::Kept, HoldTo::Levels) => "kept: every operation got what its level promises",
-        (Verdict::Kept, HoldTo::Linearizable) => "kept: the history is linearizable",
-        (Verdict::Violation, _) => "broken: see above",
-        (Verdict::Undecided, _) => "undecided: see above; where the search reached its limit, a larger --limit may help",
-        (Verdict::Empty, _) => "undecided: the history has nothing to judge",
+    fn conclusion(&self, verdict: Verdict, held_to: HoldTo) -> String {
+        let words = match (verdict, held_to) {
+            (Verdict::Kept, HoldTo::Levels) => "kept: every operation got what its level promises",
+            (Verdict::Kept, HoldTo::Linearizable) => "kept: the history is linearizable",
+            (Verdict::Violation, _) => "broken: see above",
+            (Verdict::Undecided, _) => "undecided: see above; where the search reached its limit, a larger --limit may help",
+            (Verdict::Beyond, _) => "undecided: every operation got what its level promises, and yet something was broken",
+            (Verdict::Empty, _) => "undecided: the history has nothing to judge",
+        };
+        match self.beyond.as_slice() {
+            [] => words.to_owned(),
+            beyond => {
+                format!("{words}\nnot judged, for no history shows it, but its recorder says that it was broken: {}", beyond.join(", "))
+            }
+        }
     }
 }
 

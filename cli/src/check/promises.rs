@@ -5,8 +5,12 @@
 //! | `overlap` | a read and a write are at levels whose counts add up to more than N; reads at `quorum` and `all` never go back |
 //! | `sessions` | reads at a level with `+session`: read-your-writes, monotonic reads |
 //! | `siblings` | any level below `linearizable`, or final states: nothing invented, lost or back again |
-//! | `causality` | writes below `linearizable` say what they covered: none replaced what had replaced it |
-//! | `durability`, `dots`, `convergence` | the history has final states of replicas, or reads after `quiet` |
+//! | `causality` | writes below `linearizable` say what they covered: none replaced what had replaced it, nor what its client was not shown |
+//! | `durability`, `convergence` | the history has final states of replicas, or reads after `quiet` |
+//! | `dots` | operations say which versions they became, or there are final states: none is two |
+//! | `twins` | there are final states, and the header says which writes were `repeated`: no other is there twice |
+//! | `counters` | keys changed by linearizable cas from number to number alone: none counts an increment twice, or not at all |
+//! | `tokens` | linearizable operations say tokens: they only grow |
 //!
 //! - *Upon a level that is not ours*: it promises nothing here.
 //! - *Upon `rXwY` without knowing N*: neither does that. `one`, `quorum` and `all` promise the same for every N from 3 on.
@@ -16,11 +20,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use quorate_checker::finding::{Allowances, Evidence, Finding};
-use quorate_checker::history::{Action, History, Nanos, Operation};
+use quorate_checker::history::{Action, History, Nanos, Operation, Outcome};
 use quorate_checker::level::Promise;
 use quorate_checker::sessions::{self, Guarantee};
 use quorate_checker::timeline::Timeline;
-use quorate_checker::{Report, causality, convergence, dots, durability, overlap, siblings};
+use quorate_checker::{causality, convergence, dots, durability, once, overlap, siblings, tokens};
 use quorate_protocol::Level;
 use quorate_protocol::level::{Access, majority};
 use serde::Serialize;
@@ -41,26 +45,39 @@ pub(super) struct Facts {
     replicas: Option<u8>,
     quiet: Option<Nanos>,
     vanished: BTreeSet<usize>,
-    repeated: BTreeSet<usize>,
+    /// `None` if nobody says it.
+    repeated: Option<BTreeSet<usize>>,
+    /// What the recorder found broken that no history shows.
+    pub(super) beyond: Vec<String>,
 }
 
 impl Facts {
     /// Those of a header; `replicas` overrules it.
     pub(super) fn of(history: &History, replicas: Option<u8>) -> Self {
         let number = |name: &str| history.header.get(name).and_then(serde_json::Value::as_u64);
-        let positions = |name: &str| -> BTreeSet<usize> {
-            let list = history.header.get(name).and_then(serde_json::Value::as_array);
-            list.into_iter().flatten().filter_map(|at| at.as_u64().and_then(|at| usize::try_from(at).ok())).collect()
+        let list = |name: &str| history.header.get(name).and_then(serde_json::Value::as_array);
+        let positions = |name: &str| -> Option<BTreeSet<usize>> {
+            Some(list(name)?.iter().filter_map(|at| at.as_u64().and_then(|at| usize::try_from(at).ok())).collect())
         };
         let said = number("replicas").filter(|replicas| (1..=REPLICAS_MAX.unsigned_abs()).contains(replicas));
         let said = said.and_then(|replicas| u8::try_from(replicas).ok());
-        Self { replicas: replicas.or(said), quiet: number("quiet"), vanished: positions("vanished"), repeated: positions("repeated") }
+        let replicas = replicas.or(said);
+        // A level that promised more copies than disks were lost is not excused.
+        let disks_lost = number("disks_lost").unwrap_or(1);
+        let may_vanish = |at: &usize| {
+            history.operations.get(*at).is_some_and(|operation| {
+                operation.outcome != Outcome::Ok || u64::from(promise(history, operation, replicas).copies) <= disks_lost
+            })
+        };
+        let vanished = positions("vanished").unwrap_or_default().into_iter().filter(may_vanish).collect();
+        let beyond = list("beyond").into_iter().flatten().filter_map(|kind| kind.as_str().map(str::to_owned)).collect();
+        Self { replicas, quiet: number("quiet"), vanished, repeated: positions("repeated"), beyond }
     }
 
     /// Calls `judge` with what may have vanished and what may have been applied twice.
     pub(super) fn allowing<T>(&self, judge: impl FnOnce(&Allowances<'_>) -> T) -> T {
         let vanished = |at: usize| self.vanished.contains(&at);
-        let repeated = |at: usize| self.repeated.contains(&at);
+        let repeated = |at: usize| self.repeated.as_ref().is_some_and(|repeated| repeated.contains(&at));
         judge(&Allowances { vanished: &vanished, repeated: &repeated })
     }
 }
@@ -135,20 +152,6 @@ impl fmt::Display for Told<'_> {
     }
 }
 
-/// Whether anything in a history promises linearizability.
-pub(super) fn any_linearizable(history: &History) -> bool {
-    history.operations.iter().any(|operation| Promise::of(history, operation) == Promise::Linearizable)
-}
-
-/// Leaves out of a report the keys on which no operation promised linearizability: their writes were judged without their reads.
-pub(super) fn drop_unpromised(history: &History, report: &mut Report) {
-    let mut promised = vec![false; history.names.key_count()];
-    for operation in history.operations.iter().filter(|operation| Promise::of(history, operation) == Promise::Linearizable) {
-        promised[operation.key.0 as usize] = true;
-    }
-    report.keys.retain(|key| promised[key.key.0 as usize]);
-}
-
 /// Judges what levels promise besides linearizability.
 pub(super) fn judge(history: &History, facts: &Facts) -> Vec<Judged> {
     let mut checks = Vec::new();
@@ -161,7 +164,7 @@ pub(super) fn judge(history: &History, facts: &Facts) -> Vec<Judged> {
             let found = overlap::check(history, replicas, &promise, allow);
             checks.push(Judged::new("overlap", found.judged, found.violations));
             checks.extend(of_sessions(history, allow));
-            let found = causality::check(history, &|_| None);
+            let found = causality::check(history);
             checks.push(Judged::new("causality", found.judged, found.violations));
         }
         if weak || ends_known || facts.quiet.is_some() {
@@ -173,13 +176,27 @@ pub(super) fn judge(history: &History, facts: &Facts) -> Vec<Judged> {
             checks.push(Judged::new("durability", found.judged, found.violations));
         }
         if ends_known {
-            let found = dots::check(history, []);
-            checks.push(Judged::new("dots", found.judged, found.violations));
             let found = convergence::check(history);
             checks.push(Judged::new("convergence", found.judged, found.violations));
         }
+        if ends_known && facts.repeated.is_some() {
+            let found = once::twins(history, allow.repeated);
+            checks.push(Judged::new("twins", found.judged, found.violations));
+        }
     });
+    checks.extend(where_said(history));
     checks
+}
+
+/// Checks of what only some histories say.
+fn where_said(history: &History) -> impl Iterator<Item = Judged> {
+    let (dots, counters, tokens) = (dots::check(history, []), once::counters(history), tokens::check(history));
+    let checks = [
+        Judged::new("dots", dots.judged, dots.violations),
+        Judged::new("counters", counters.judged, counters.violations),
+        Judged::new("tokens", tokens.judged, tokens.violations),
+    ];
+    checks.into_iter().filter(|check| check.judged > 0)
 }
 
 /// A level as the history spells it, and whether it belongs to a session.
@@ -192,7 +209,7 @@ fn level<'a>(history: &'a History, operation: &Operation) -> Option<(&'a str, bo
 fn promise(history: &History, operation: &Operation, replicas: Option<u8>) -> overlap::Promise {
     let (access, reads) = match operation.action {
         Action::Read { .. } => (Access::Read, true),
-        Action::Write { .. } | Action::Delete | Action::Cas { .. } => (Access::Write, false),
+        Action::Write { .. } | Action::Delete | Action::Cas { .. } | Action::CasSiblings(_) => (Access::Write, false),
     };
     let n = replicas.unwrap_or(REPLICAS_ASSUMED);
     let Some((text, _)) = level(history, operation) else { return overlap::Promise::default() };

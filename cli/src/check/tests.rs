@@ -1,9 +1,13 @@
 //! Histories as people have them: what decides, and what is only measured.
 
+use std::thread;
+
 use clap::Parser;
+use quorate_checker::verdict::Method;
 use quorate_protocol::Defect;
+use quorate_sim::judge::Violation as SimViolation;
 use quorate_sim::options::{Limits as SimLimits, Options};
-use quorate_sim::run::simulate;
+use quorate_sim::run::{Report as SimReport, simulate};
 
 use super::*;
 
@@ -96,8 +100,10 @@ fn nothing_to_judge_and_an_exhausted_search_are_no_pass() {
 
 #[test]
 fn the_header_says_what_a_checker_cannot_know() {
-    let facts = Facts::of(&history(&[r#"{"header":{"replicas":5,"vanished":[0],"repeated":[1,2]}}"#]), None);
-    facts.allowing(|allow| assert!((allow.vanished)(0) && !(allow.vanished)(1) && (allow.repeated)(2)));
+    let mut said = stale_read("one");
+    said.header = history(&[r#"{"header":{"replicas":5,"vanished":[0,7],"repeated":[1,2]}}"#]).header;
+    let facts = Facts::of(&said, None);
+    facts.allowing(|allow| assert!((allow.vanished)(0) && !(allow.vanished)(1) && !(allow.vanished)(7) && (allow.repeated)(2)));
     let header = r#"{"header":{"replicas":3}}"#;
     let mut stale = stale_read("r2w2");
     stale.header = history(&[header]).header;
@@ -116,14 +122,128 @@ fn histories_of_clean_simulations_keep_their_promises() {
     }
 }
 
-#[test]
-fn a_planted_bug_shows_in_the_history_alone() {
-    let limits = SimLimits { defect: Some(Defect::RepairOverwrites), ..SimLimits::default() };
-    let broken = (1..=60).map(|seed| simulate(&Options::draw(seed, limits.clone()), false)).find(|report| !report.violations.is_empty());
-    assert_eq!(verdict(&written(&broken.expect("the bug is found")), ""), Verdict::Violation);
+/// Seeds within which every planted bug is found.
+const SEEDS_PER_BUG: u64 = 2_000;
+
+/// The first run with a bug that breaks a promise.
+fn broken_by(defect: Defect) -> SimReport {
+    let limits = SimLimits { defect: Some(defect), ..SimLimits::default() };
+    let mut runs = (1..=SEEDS_PER_BUG).map(|seed| simulate(&Options::draw(seed, limits.clone()), false));
+    runs.find(|report| !report.violations.is_empty()).unwrap_or_else(|| panic!("{defect} is not found"))
 }
 
-fn written(report: &quorate_sim::run::Report) -> History {
+/// What the simulator finds in a history, this command finds in it too; of the rest it says that it could not judge it.
+#[test]
+fn every_planted_bug_shows_in_the_history_alone_or_is_said_to_lie_beyond() {
+    thread::scope(|scope| {
+        for half in 0..2 {
+            scope.spawn(move || Defect::ALL.iter().copied().skip(half).step_by(2).for_each(shows_or_lies_beyond));
+        }
+    });
+}
+
+fn shows_or_lies_beyond(defect: Defect) {
+    let report = broken_by(defect);
+    let expected = if report.violations.iter().any(SimViolation::is_in_history) { Verdict::Violation } else { Verdict::Beyond };
+    let history = written(&report);
+    let examined = examine(&history, &command(""));
+    let (seed, found) = (report.options.seed, &report.violations);
+    assert_eq!(examined.verdict(), expected, "{defect}, seed {seed}: {found:?}\n{}", examined.told(&history, &command(""), expected));
+}
+
+#[test]
+fn what_lies_beyond_a_history_is_no_pass_and_is_said() {
+    let mut history = stale_read("one");
+    history.header.insert("beyond".to_owned(), serde_json::json!(["liveness"]));
+    let examined = examine(&history, &command(""));
+    assert_eq!((examined.verdict(), examined.verdict().exit()), (Verdict::Beyond, Exit::Undecided));
+    let told = examined.told(&history, &command(""), Verdict::Beyond);
+    assert!(told.trim_end().ends_with("was broken: liveness"), "{told}");
+    history = stale_read("quorum");
+    history.header.insert("beyond".to_owned(), serde_json::json!(["liveness"]));
+    assert_eq!(verdict(&history, ""), Verdict::Violation, "what is proved counts for more");
+}
+
+/// A write at `all` cannot have vanished with one disk, whatever a header says.
+#[test]
+fn a_header_excuses_no_more_than_its_disks_held() {
+    let lost = |level: &str, header: &str| {
+        let write = |value: &str, call: u8| {
+            format!(
+                r#"{{"process":1,"op":"write","key":"k","value":"{value}","call":{call},"return":{},"outcome":"ok","level":"{level}","covers":[]}}"#,
+                call + 1
+            )
+        };
+        let states = [1, 2, 3].map(|node| format!(r#"{{"replica":"n{node}","key":"k","versions":[{{"dot":"1@n2","value":"v2"}}]}}"#));
+        let mut lines = vec![header.to_owned(), write("v1", 0), write("v2", 2)];
+        lines.extend(states);
+        verdict(&history(&lines.iter().map(String::as_str).collect::<Vec<_>>()), "")
+    };
+    let vanished = r#"{"header":{"replicas":3,"vanished":[0]}}"#;
+    let table = [("any", Verdict::Kept), ("one", Verdict::Kept), ("quorum", Verdict::Violation), ("all", Verdict::Violation)];
+    for (level, expected) in table {
+        assert_eq!(lost(level, vanished), expected, "{level}");
+        assert_eq!(lost(level, r#"{"header":{"replicas":3}}"#), Verdict::Violation, "{level}, and nothing vanished");
+    }
+    let two_disks = r#"{"header":{"replicas":3,"vanished":[0],"disks_lost":2}}"#;
+    assert_eq!((lost("quorum", two_disks), lost("all", two_disks)), (Verdict::Kept, Verdict::Violation));
+}
+
+/// One key takes linearizable operations alone, another eventual writes too, a third eventual operations alone.
+#[test]
+fn each_key_is_judged_as_its_operations_want() {
+    let line = |key: &str, op: &str, value: &str, (call, end): (u8, u8), level: &str, covers: &str| {
+        let covers = if covers.is_empty() { String::new() } else { format!(r#","covers":{covers}"#) };
+        format!(
+            r#"{{"process":{call},"op":"{op}","key":"{key}","value":{value},"call":{call},"return":{end},"outcome":"ok","level":"{level}"{covers}}}"#
+        )
+    };
+    let mut lines = vec![
+        line("exact", "write", r#""a""#, (0, 1), "linearizable", ""),
+        line("exact", "read", r#""a""#, (2, 3), "linearizable", ""),
+        line("mixed", "write", r#""a""#, (0, 1), "linearizable", ""),
+        line("mixed", "write", r#""b""#, (2, 3), "quorum", "[]"),
+        line("mixed", "read", r#"["a","b"]"#, (4, 5), "linearizable", ""),
+        line("mixed", "read", r#""b""#, (6, 7), "one", ""),
+        line("eventual", "write", r#""a""#, (0, 1), "quorum", "[]"),
+    ];
+    let of = |lines: &[String]| history(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let fine = examine(&of(&lines), &command(""));
+    let methods: Vec<Method> = fine.linearizability.keys.iter().map(|key| key.method).collect();
+    assert_eq!((fine.verdict(), methods), (Verdict::Kept, vec![Method::Exact, Method::MultiValueSearch]));
+    // A linearizable read that misses the eventual write which was acknowledged before it.
+    lines.push(line("mixed", "read", r#""a""#, (8, 9), "linearizable", ""));
+    let stale = of(&lines);
+    let examined = examine(&stale, &command(""));
+    assert_eq!(examined.verdict().exit(), Exit::CheckFailed);
+    let told = examined.told(&stale, &command(""), Verdict::Violation);
+    assert!(told.contains("key mixed:") && told.contains("|-read a-|"), "{told}");
+}
+
+/// A counter of linearizable increments, each recorded as the cas it amounts to, with fencing tokens.
+#[test]
+fn a_lost_increment_and_a_token_that_went_back_are_found() {
+    let cas = |expect: &str, value: u8, call: u8, token: &str| {
+        format!(
+            r#"{{"process":1,"op":"cas","key":"n","expect":{expect},"value":"{value}","call":{call},"return":{},"outcome":"ok","level":"linearizable","token":"{token}"}}"#,
+            call + 1
+        )
+    };
+    let end = |value: u8| format!(r#"{{"replica":"n1","key":"n","versions":[{{"dot":"1@n1","value":"{value}"}}]}}"#);
+    let broken = |lines: &[String]| {
+        let history = history(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let examined = examine(&history, &command(""));
+        let broken = examined.promises.iter().filter(|check| !check.findings.is_empty());
+        broken.map(|check| check.name).collect::<Vec<_>>()
+    };
+    let steps = [cas("null", 1, 0, "1.1"), cas(r#""1""#, 2, 2, "1.10")];
+    assert_eq!(broken(&[&steps[..], &[end(2)]].concat()), Vec::<&str>::new());
+    assert!(broken(&[&steps[..], &[end(1)]].concat()).contains(&"counters"));
+    let back = [cas("null", 1, 0, "1.10"), cas(r#""1""#, 2, 2, "1.9"), end(2)];
+    assert_eq!(broken(&back), ["tokens"]);
+}
+
+fn written(report: &SimReport) -> History {
     let mut text = Vec::new();
     crate::sim::write_history(report, &mut text).expect("memory takes everything");
     format::read_slice(&text).expect("what was written")

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
-use quorate_client::{KeyText, OpIdText, Read};
+use quorate_client::{KeyText, Read};
 use quorate_protocol::Access;
 
 use super::{Prepared, Target};
@@ -119,7 +119,7 @@ fn table(read: &Read) -> Columns {
         columns.row([
             sibling.dot.to_string(),
             humantime::format_rfc3339_millis(written).to_string(),
-            sibling.op.map(|op| OpIdText(op).to_string()).unwrap_or_default(),
+            sibling.op.map(|op| op.to_string()).unwrap_or_default(),
             Shown(&sibling.value).to_string(),
         ]);
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use clap::Args;
-use quorate_client::{Context, KeyText, OpIdText, Receipt, Write, Written};
+use quorate_client::{Context, KeyText, OpId, Receipt, Write, Written};
 use quorate_protocol::Access;
 use quorate_protocol::limits::VALUE_BYTES_MAX;
 use quorate_protocol::outcome::ReplicaStatus;
@@ -63,7 +63,7 @@ struct Manner {
     /// Retry the write that an error with an unknown outcome named so, with the same key, value and options: it takes effect now
     /// unless it had already, and is not done twice.
     #[arg(long, value_name = "OP-ID")]
-    op_id: Option<OpIdText>,
+    op_id: Option<OpId>,
 }
 
 impl Manner {
@@ -75,7 +75,7 @@ impl Manner {
             write = write.concurrent();
         }
         match self.op_id {
-            Some(OpIdText(op)) => write.op_id(op),
+            Some(op) => write.op_id(op),
             None => write,
         }
     }

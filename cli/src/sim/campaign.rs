@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use quorate_checker::history::Outcome;
-use quorate_sim::campaign::{Campaign, ENOUGH_SEEDS};
+use quorate_sim::campaign::{Campaign, ENOUGH_SEEDS, Tally};
 use quorate_sim::options::{Limits, Options};
 use quorate_sim::run::{Report, simulate};
 use serde::Serialize;
@@ -112,12 +112,8 @@ struct CampaignFields<'a> {
     seeds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     bug: Option<&'static str>,
-    operations: Counts,
-    faults: BTreeMap<String, u64>,
-    branches: BTreeMap<String, u64>,
-    lost_changes: u64,
-    events: u64,
-    virtual_micros: u64,
+    #[serde(flatten)]
+    tally: TallyFields,
     jobs: usize,
     seconds: f64,
     seeds_per_second: f64,
@@ -187,12 +183,7 @@ fn fields<'a>(
         from: plan.from,
         seeds: campaign.seeds,
         bug: plan.limits.defect.map(quorate_protocol::Defect::name),
-        operations: counts(&campaign.operations),
-        faults: named(&campaign.faults),
-        branches: named(&campaign.marks),
-        lost_changes: campaign.lost_changes,
-        events: campaign.events,
-        virtual_micros: campaign.virtual_micros,
+        tally: TallyFields::of(&campaign.tally),
         jobs: plan.jobs,
         seconds: took.wall.as_secs_f64(),
         seeds_per_second: speed(campaign, took.wall),
@@ -205,15 +196,16 @@ fn fields<'a>(
 /// What was tried, in words.
 fn told(plan: &Plan, campaign: &Campaign, took: Took) -> String {
     let mut text = String::new();
+    let tally = &campaign.tally;
     let mut line = |name: &str, what: &dyn fmt::Display| writeln!(text, "{name:<11}{what}").expect("memory takes text");
     let planted = plan.limits.defect.map_or_else(String::new, |defect| format!(", with the bug {defect}"));
     line("seeds", &format_args!("{} from {}{planted}", campaign.seeds, plan.from));
-    line("operations", &format_args!("{}; {} of 1000 succeeded", counts(&campaign.operations), campaign.success_permille()));
-    line("faults", &listed(&named(&campaign.faults)));
-    line("branches", &listed(&named(&campaign.marks)));
-    line("lost", &format_args!("{} in crashes", Count(campaign.lost_changes, "unsynced change")));
-    let virtual_time = humantime::format_duration(Duration::from_secs(campaign.virtual_micros / 1_000_000));
-    line("events", &format_args!("{} in {virtual_time} of virtual time", campaign.events));
+    line("operations", &format_args!("{}; {} of 1000 succeeded", counts(&tally.operations), campaign.success_permille()));
+    line("faults", &listed(&named(&tally.faults)));
+    line("branches", &listed(&named(&tally.marks)));
+    line("lost", &format_args!("{} in crashes", Count(tally.lost_changes, "unsynced change")));
+    let virtual_time = humantime::format_duration(Duration::from_secs(tally.virtual_micros / 1_000_000));
+    line("events", &format_args!("{} in {virtual_time} of virtual time", tally.events));
     let (wall, cpu) = (speed(campaign, took.wall), speed(campaign, took.cpu));
     let seconds = took.wall.as_secs_f64();
     line("speed", &format_args!("{seconds:.1}s, {} at a time: {wall:.0} seeds a second, {cpu:.0} a second on one core alone", plan.jobs));
@@ -237,6 +229,31 @@ fn speed(campaign: &Campaign, took: Duration) -> f64 {
     campaign.seeds as f64 / took.as_secs_f64().max(1e-9)
 }
 
+/// How often what happened, in JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct TallyFields {
+    operations: Counts,
+    faults: BTreeMap<String, u64>,
+    branches: BTreeMap<String, u64>,
+    lost_changes: u64,
+    events: u64,
+    virtual_micros: u64,
+}
+
+impl TallyFields {
+    pub(super) fn of(tally: &Tally) -> Self {
+        let Tally { operations, faults, marks, lost_changes, events, virtual_micros } = tally;
+        Self {
+            operations: counts(operations),
+            faults: named(faults),
+            branches: named(marks),
+            lost_changes: *lost_changes,
+            events: *events,
+            virtual_micros: *virtual_micros,
+        }
+    }
+}
+
 /// Operations by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
@@ -258,7 +275,7 @@ pub(super) fn counts(operations: &BTreeMap<Outcome, u64>) -> Counts {
 }
 
 /// How often what, by its name.
-pub(super) fn named<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
+fn named<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
     counts.iter().map(|(what, count)| (what.to_string(), *count)).collect()
 }
 
@@ -306,13 +323,9 @@ mod tests {
     /// A campaign that tried everything.
     fn full() -> Campaign {
         let (marks, kinds) = (Mark::ALL.iter().map(|mark| (*mark, 1)), FaultKind::ALL.iter().map(|kind| (*kind, 1)));
-        Campaign {
-            seeds: ENOUGH_SEEDS,
-            operations: BTreeMap::from([(Outcome::Ok, 9), (Outcome::Fail, 1)]),
-            marks: marks.collect(),
-            faults: kinds.collect(),
-            ..Campaign::default()
-        }
+        let operations = BTreeMap::from([(Outcome::Ok, 9), (Outcome::Fail, 1)]);
+        let tally = Tally { operations, marks: marks.collect(), faults: kinds.collect(), ..Tally::default() };
+        Campaign { seeds: ENOUGH_SEEDS, failed: 0, tally }
     }
 
     #[test]
@@ -320,8 +333,8 @@ mod tests {
         let everything = plan(Limits::default());
         assert_eq!(everything.doubts(&full()), Vec::<String>::new());
         let mut poor = full();
-        poor.marks.remove(&Mark::HintReplayed);
-        poor.faults.remove(&FaultKind::Skew);
+        poor.tally.marks.remove(&Mark::HintReplayed);
+        poor.tally.faults.remove(&FaultKind::Skew);
         assert_eq!(everything.doubts(&poor), ["the branch HintReplayed was never taken", "the fault skew never took effect"]);
         let few = Campaign { seeds: ENOUGH_SEEDS - 1, ..poor.clone() };
         assert_eq!(everything.doubts(&few), Vec::<String>::new());
@@ -332,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_campaign_in_which_little_succeeded_proves_little() {
-        let idle = Campaign { operations: BTreeMap::from([(Outcome::Ok, 1), (Outcome::Unknown, 9)]), ..full() };
+        let mut idle = full();
+        idle.tally.operations = BTreeMap::from([(Outcome::Ok, 1), (Outcome::Unknown, 9)]);
         assert_eq!(plan(Limits::default()).doubts(&idle), ["only 100 of 1000 operations succeeded; 500 are wanted"]);
     }
 

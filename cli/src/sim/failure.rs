@@ -8,7 +8,7 @@
 //!     verdict.json    the same for programs
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -173,6 +173,8 @@ pub(crate) fn write_history(report: &Report, out: impl io::Write) -> io::Result<
 
 fn header(report: &Report) -> BTreeMap<String, Value> {
     let options = &report.options;
+    let beyond = report.violations.iter().filter(|violation| !violation.is_in_history()).map(|violation| violation.kind);
+    let beyond: BTreeSet<&str> = beyond.collect();
     let mut header = BTreeMap::from([
         ("seed", options.seed.into()),
         ("repeat", repeats(report).into()),
@@ -182,7 +184,11 @@ fn header(report: &Report) -> BTreeMap<String, Value> {
         ("quiet", report.quiet.into()),
         ("repeated", report.repeated.iter().copied().collect()),
         ("vanished", report.vanished.iter().copied().collect()),
+        ("disks_lost", report.disks_lost.into()),
     ]);
+    if !beyond.is_empty() {
+        header.insert("beyond", beyond.into_iter().collect());
+    }
     header.extend(options.core.defect.map(|defect| ("bug", defect.name().into())));
     header.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

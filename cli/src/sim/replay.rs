@@ -1,13 +1,12 @@
 //! `quorate sim --seed S`: one run, told.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use quorate_sim::options::Options;
 use quorate_sim::run::{Report, simulate};
 use serde::Serialize;
 
-use super::campaign::{Counts, counts, named};
+use super::campaign::{TallyFields, counts};
 use super::failure::{self, drawing};
 use super::quiet::quietly;
 use super::{Sim, ViolationFields, hash, repeats, violations};
@@ -25,12 +24,8 @@ pub(super) struct RunFields<'a> {
     repeat: String,
     trace_hash: String,
     options: String,
-    operations: Counts,
-    faults: BTreeMap<String, u64>,
-    branches: BTreeMap<String, u64>,
-    lost_changes: u64,
-    events: u64,
-    virtual_micros: u64,
+    #[serde(flatten)]
+    tally: TallyFields,
     violations: Vec<ViolationFields<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     trace: &'a [String],
@@ -64,12 +59,7 @@ pub(super) fn fields<'a>(report: &'a Report, trace: &'a [String]) -> RunFields<'
         repeat: repeats(report),
         trace_hash: hash(report),
         options: report.options.to_string(),
-        operations: counts(&report.operations),
-        faults: named(&report.faults),
-        branches: named(&report.marks),
-        lost_changes: report.lost_changes,
-        events: report.events,
-        virtual_micros: report.end.0,
+        tally: TallyFields::of(&report.tally),
         violations: violations(report),
         trace,
     }
@@ -88,9 +78,9 @@ fn told(report: &Report, trace: &[String]) -> String {
 /// What came of a run, in words.
 pub(super) fn verdict(report: &Report) -> String {
     let mut text = String::new();
-    let seconds = report.end.0 / 1_000_000;
-    let operations = counts(&report.operations);
-    writeln!(text, "{operations}; {} events in {seconds} virtual seconds", report.events).expect("memory takes text");
+    let seconds = report.tally.virtual_micros / 1_000_000;
+    let operations = counts(&report.tally.operations);
+    writeln!(text, "{operations}; {} events in {seconds} virtual seconds", report.tally.events).expect("memory takes text");
     for violation in &report.violations {
         writeln!(text, "violation: {violation}").expect("memory takes text");
         text.push_str(&drawing(report, violation));

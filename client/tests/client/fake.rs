@@ -1,6 +1,7 @@
 //! A cluster of fake nodes on loopback: real sockets, hello and codec, but one store for all, and answers by script.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ struct Shared {
     store: Mutex<Store>,
     seen: mpsc::UnboundedSender<Seen>,
     started: Instant,
+    /// How long before a welcome leaves its node has looked at its clock.
+    welcome_late_micros: AtomicU64,
 }
 
 impl Shared {
@@ -108,6 +111,7 @@ impl Cluster {
             store: Mutex::new(Store::new()),
             seen: sender,
             started: Instant::now(),
+            welcome_late_micros: AtomicU64::new(0),
         };
         let mut cluster = Self { shared: Arc::new(shared), nodes: Vec::new(), seen };
         for id in (1..=count).map(NodeId) {
@@ -135,6 +139,11 @@ impl Cluster {
     /// What the nodes' clock shows.
     pub(crate) fn tick(&self) -> u64 {
         self.shared.tick()
+    }
+
+    /// From now on the nodes look at their clock so long before they welcome a client.
+    pub(crate) fn welcome_late(&self, micros: u64) {
+        self.shared.welcome_late_micros.store(micros, Ordering::Relaxed);
     }
 
     pub(crate) fn addresses(&self) -> String {
@@ -240,7 +249,7 @@ async fn serve(mut stream: TcpStream, server: Server) {
         let _ = hello::answer(&mut stream, &refused).await;
         return;
     }
-    let tick = server.shared.tick();
+    let tick = server.shared.tick() - server.shared.welcome_late_micros.load(Ordering::Relaxed);
     let welcome = Welcome { cluster, node: server.node, identity: None, proof: None, tick, vouches: false };
     if hello::answer(&mut stream, &HelloReply::Welcome(welcome)).await.is_ok() {
         let channel = BaseChannel::with_defaults(transport::framed(stream));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use quorate_client::{AttemptOptions, Client, ClientBuilder, Error, NodeId, OpId, Outcome, Reason};
 use quorate_protocol::Attempt;
 use quorate_protocol::outcome::Failure;
+use quorate_protocol::replica::Refusal;
 use tokio::sync::oneshot;
 
 use crate::fake::{Cluster, SINGLE, Script, Seen};
@@ -41,7 +42,8 @@ async fn a_blind_write_that_is_no_retry_says_by_when_it_must_begin_by_the_nodes_
     let mut cluster = Cluster::start(3).await;
     let within = 20_000_000;
     let attempts = AttemptOptions { begin_micros: within, ..AttemptOptions::default() };
-    let client = cluster.client_with(|builder| builder.attempts(attempts)).await;
+    let deadline = Duration::from_micros(3 * within);
+    let client = cluster.client_with(|builder| builder.attempts(attempts).deadline(deadline)).await;
     let earliest = cluster.tick();
     client.put("k", "v").await.expect("up");
     let latest = cluster.tick();
@@ -67,6 +69,48 @@ async fn a_blind_write_whose_answer_is_lost_is_sent_again_when_it_can_begin_no_m
     assert!(cluster.tick() > begin_by, "it was sent again too early");
     let retry = cluster.next_write().await.1;
     assert_eq!((retry.attempt, retry.begin_by), (Attempt(1), None));
+}
+
+/// The welcome took ten seconds, which are held back of every time that rests on it alone.
+#[tokio::test]
+async fn a_blind_write_that_came_too_late_compares_clocks_before_it_is_sent_again() {
+    let late = 10_000_000;
+    let mut cluster = Cluster::start(1).await;
+    cluster.welcome_late(late);
+    let client = cluster.client().await;
+    cluster.script([refused(Reason::Refused { refusal: Refusal::Expired })]);
+    client.put("k", "v").await.expect("the second sending is in time");
+    let [first, second] = [cluster.next_write().await, cluster.next_write().await].map(|(_, write)| write.begin_by.expect("blind"));
+    assert!(first < cluster.tick() - late / 2 && second > first + late / 2, "{first} {second}");
+}
+
+#[tokio::test]
+async fn a_blind_write_with_little_time_to_begin_compares_clocks_first() {
+    let late = 10_000_000;
+    let mut cluster = Cluster::start(1).await;
+    cluster.welcome_late(late);
+    let attempts = AttemptOptions { begin_micros: 1, ..AttemptOptions::default() };
+    let client = cluster.client_with(|builder| builder.attempts(attempts)).await;
+    let earliest = cluster.tick();
+    client.put("k", "v").await.expect("up");
+    let begin_by = cluster.next_write().await.1.begin_by.expect("blind");
+    assert!(begin_by > earliest - late / 2, "{begin_by} {earliest}");
+}
+
+/// Its name is told when nothing can begin any more that was sent before, so the next try need not wait, however little time it has.
+#[tokio::test]
+async fn a_blind_write_that_failed_is_retried_under_its_name_without_a_wait() {
+    let mut cluster = Cluster::start(1).await;
+    let client = cluster.client().await;
+    client.put("other", "v").await.expect("up");
+    cluster.next_write().await;
+    cluster.script([Script::Ignore]);
+    let deadline = Duration::from_millis(AttemptOptions::default().begin_micros / 1_000 / 3);
+    let lost = client.put("k", "v").deadline(deadline).await.expect_err("no answer");
+    let begin_by = cluster.next_write().await.1.begin_by.expect("it is blind");
+    assert!(cluster.tick() > begin_by, "it may still begin");
+    client.put("k", "v").op_id(lost.op().expect("a write has a name")).deadline(deadline).await.expect("it is sent at once");
+    assert_eq!(cluster.next_write().await.1.begin_by, None);
 }
 
 #[tokio::test]

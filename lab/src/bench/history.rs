@@ -251,7 +251,7 @@ mod tests {
         history.finish().expect("written");
         insta::assert_snapshot!(std::fs::read_to_string(&path).expect("read"), @r#"
         {"header":{"seed":5,"levels":["quorum+session"],"faults":[],"cluster":"demo"}}
-        {"process":2,"op":"write","key":"bench:000007","value":"00000001.2.1","call":100,"return":200,"outcome":"ok","level":"quorum+session","op_id":"000000000000000000000000000000ab.1.4","node":"n1","asked":["n1","n2"],"stale":["n2"]}
+        {"process":2,"op":"write","key":"bench:000007","value":"00000001.2.1","call":100,"return":200,"outcome":"ok","level":"quorum+session","op_id":"000000000000000000000000000000ab.1.4.9","node":"n1","asked":["n1","n2"],"stale":["n2"]}
         {"process":2,"op":"write","key":"bench:000007","value":"00000001.2.2","call":300,"return":null,"outcome":"unknown","level":"quorum+session"}
         {"process":2,"op":"read","key":"bench:000007","value":["00000001.2.1","00000001.2.2"],"call":500,"return":600,"outcome":"ok","level":"quorum+session"}
         {"process":2,"op":"read","key":"bench:000007","value":"00000001.2.2","call":700,"return":800,"outcome":"ok","level":"quorum+session"}

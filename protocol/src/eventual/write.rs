@@ -455,7 +455,8 @@ impl Write {
                 let context = context.clone();
                 self.succeed(now, context, false, out);
             }
-            Verdict::Pending | Verdict::Lost if self.is_met_with_hints() => {
+            // All the hints, though one is copy enough: a home replica whose only hint is for it may be gone for good.
+            Verdict::Pending | Verdict::Lost if self.hints_asked.is_empty() && self.is_met_with_hints() => {
                 out.sometimes(Mark::HintCounted);
                 let context = context.clone();
                 self.succeed(now, context, true, out);

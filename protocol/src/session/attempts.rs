@@ -16,8 +16,11 @@
 //!   look for the operation before it writes; a sending after nothing but definite failures is as good as the first.
 //! - *A blind write replaces what its coordinator has seen when it begins*, so a sending that began late, after a retry had been
 //!   answered, would silently replace what others wrote since. Each sending of one that is no retry therefore says by when its
-//!   coordinator must have begun, and none is sent while an earlier one may still begin. A coordinator looks at its clock after it has loaded what the write
-//!   will replace: a pause before that look refuses the sending, one after it changes nothing.
+//!   coordinator must have begun, before the deadline in any case, and none is sent while an earlier one may still begin. A coordinator looks at
+//!   its clock after it has loaded what the write will replace: a pause before that look refuses the sending, one after it changes nothing.
+//! - *A failure is told* only when no sending can begin any more. Whoever retries the operation under its name, in this process or
+//!   another, need not wait for it.
+//! - *A coordinator that does not know what became of the operation* may have handed it on: what it handed on may still begin.
 //! - *Upon a definite failure of an older sending while a newer one is out*: nothing; it says nothing about the newer one.
 //! - *Upon the deadline*: end with the last failure heard of, if any.
 //!
@@ -29,8 +32,10 @@
 
 use quorate_ring::NodeId;
 
+use crate::defect::Defect;
 use crate::ids::{Attempt, Tick};
 use crate::notes::{Mark, Notes};
+use crate::options::Options;
 use crate::outcome::{Failure, Outcome, Reason};
 use crate::replica::Refusal;
 
@@ -40,8 +45,8 @@ pub struct AttemptOptions {
     /// Silence after which a further coordinator is asked, in microseconds. Choose above the slowest healthy answer: a retried
     /// write costs its coordinator a read.
     pub silence_micros: u64,
-    /// Time from sending a blind write within which its coordinator must begin, in microseconds. Above the usual way to a node, below
-    /// `silence_micros`, or retries wait for it.
+    /// Time from sending a blind write within which its coordinator must begin, in microseconds; the deadline ends it sooner. Above the
+    /// usual way to a node, below `silence_micros`, or retries wait for it.
     pub begin_micros: u64,
     /// First wait after all candidates failed, in microseconds.
     pub backoff_micros_min: u64,
@@ -49,11 +54,20 @@ pub struct AttemptOptions {
     pub backoff_micros_max: u64,
     /// Most sendings of one operation.
     pub sendings_max: u32,
+    /// How to behave.
+    pub options: Options,
 }
 
 impl Default for AttemptOptions {
     fn default() -> Self {
-        Self { silence_micros: 700_000, begin_micros: 450_000, backoff_micros_min: 10_000, backoff_micros_max: 300_000, sendings_max: 32 }
+        Self {
+            silence_micros: 700_000,
+            begin_micros: 450_000,
+            backoff_micros_min: 10_000,
+            backoff_micros_max: 300_000,
+            sendings_max: 32,
+            options: Options::default(),
+        }
     }
 }
 
@@ -151,10 +165,8 @@ pub struct GaveUp {
 enum Fate {
     Out,
     NotApplied,
-    /// Its coordinator has answered, and does not know.
+    /// Nobody has answered, or not the one who may have begun it.
     Unknown,
-    /// Nobody has answered.
-    Lost,
 }
 
 /// One sending.
@@ -201,15 +213,13 @@ pub struct Attempts {
     attempt: Attempt,
     /// Time within which a coordinator must begin a blind write; longer after one was refused for it.
     begin_micros: u64,
-    /// When no sending of whoever sent the operation before can begin any more.
-    others_begin_by: Option<Tick>,
     next_candidate: usize,
     rounds: u32,
     /// What the current round has brought.
     round: Round,
     waiting: bool,
-    /// Where to go on after the wait.
-    resume_at: usize,
+    /// Where to go on after the wait; nowhere if it has failed, and waits only until no sending can begin.
+    resume_at: Option<usize>,
     last: Option<(NodeId, Trouble)>,
     over: bool,
 }
@@ -233,12 +243,11 @@ impl Attempts {
             sent: Vec::new(),
             attempt: first,
             begin_micros: options.begin_micros,
-            others_begin_by: None,
             next_candidate: 0,
             rounds: 0,
             round: Round::default(),
             waiting: false,
-            resume_at: 0,
+            resume_at: None,
             last: None,
             over: false,
         }
@@ -252,9 +261,6 @@ impl Attempts {
         match input {
             ClientInput::Start => {
                 out.push(ClientEffect::SetTimer(ClientTimer::Deadline, self.deadline));
-                if self.nature == Nature::BlindWrite && self.first.is_retry() {
-                    self.others_begin_by = Some(now.after(self.begin_micros));
-                }
                 self.send_from(0, now, out);
             }
             ClientInput::Answered(answer) => {
@@ -271,10 +277,13 @@ impl Attempts {
             }
             ClientInput::Timer(ClientTimer::Backoff) if self.waiting => {
                 self.waiting = false;
-                self.send_from(self.resume_at, now, out);
+                match self.resume_at {
+                    Some(first) => self.send_from(first, now, out),
+                    None => self.fail(now, out),
+                }
             }
             ClientInput::Timer(ClientTimer::Backoff) => {}
-            ClientInput::Timer(ClientTimer::Deadline) => self.give_up(true, out),
+            ClientInput::Timer(ClientTimer::Deadline) => self.end(true, out),
         }
     }
 
@@ -286,7 +295,7 @@ impl Attempts {
         let node = self.sent[index].to;
         let (fate, mendable) = match &trouble {
             Trouble::NotSent => (Fate::NotApplied, true),
-            Trouble::Lost => (Fate::Lost, true),
+            Trouble::Lost => (Fate::Unknown, true),
             Trouble::Failed(failure) => {
                 if failure.reason == (Reason::Refused { refusal: Refusal::Expired }) {
                     self.begin_micros = self.begin_micros.saturating_mul(2);
@@ -303,7 +312,7 @@ impl Attempts {
         self.round.note(&trouble);
         self.last = Some((node, trouble));
         if !mendable {
-            return self.give_up(false, out);
+            return self.fail(now, out);
         }
         if !self.waiting {
             notes.sometimes(Mark::CoordinatorChanged);
@@ -315,7 +324,7 @@ impl Attempts {
     fn send_next<A>(&mut self, now: Tick, out: &mut Vec<ClientEffect<A>>) {
         if self.sendings() >= self.options.sendings_max {
             if !self.any_out() {
-                self.give_up(false, out);
+                self.fail(now, out);
             }
             return;
         }
@@ -328,21 +337,21 @@ impl Attempts {
         let free = self.candidates.iter().skip(first).position(|node| !is_out(node));
         if let Some(position) = free {
             if let Some(begin_by) = self.may_begin_until().filter(|begin_by| now <= *begin_by) {
-                return self.wait_until(begin_by.after(1), first, out);
+                return self.wait_until(begin_by.after(1), Some(first), out);
             }
             self.next_candidate = first + position;
             return self.send(now, out);
         }
         if self.round.is_settled() && !self.any_out() {
-            return self.give_up(false, out);
+            return self.fail(now, out);
         }
         self.round = Round::default();
         let wait = self.backoff();
         self.rounds += 1;
-        self.wait_until(now.after(wait), 0, out);
+        self.wait_until(now.after(wait), Some(0), out);
     }
 
-    fn wait_until<A>(&mut self, at: Tick, resume_at: usize, out: &mut Vec<ClientEffect<A>>) {
+    fn wait_until<A>(&mut self, at: Tick, resume_at: Option<usize>, out: &mut Vec<ClientEffect<A>>) {
         self.waiting = true;
         self.resume_at = resume_at;
         out.push(ClientEffect::SetTimer(ClientTimer::Backoff, at));
@@ -350,8 +359,10 @@ impl Attempts {
 
     /// The last tick at which some earlier sending may still begin.
     fn may_begin_until(&self) -> Option<Tick> {
-        let open = self.sent.iter().filter(|sent| matches!(sent.fate, Fate::Out | Fate::Lost));
-        open.filter_map(|sent| sent.begin_by).chain(self.others_begin_by).max()
+        if self.options.options.has(Defect::RetryOvertakesBlindWrite) {
+            return None;
+        }
+        self.sent.iter().filter(|sent| sent.fate != Fate::NotApplied).filter_map(|sent| sent.begin_by).max()
     }
 
     fn send<A>(&mut self, now: Tick, out: &mut Vec<ClientEffect<A>>) {
@@ -363,7 +374,8 @@ impl Attempts {
         let to = self.candidates[self.next_candidate];
         // A retry finds what became of the first try, or writes as if it had seen nothing: it may begin whenever it likes.
         let is_blind = self.nature == Nature::BlindWrite && !self.attempt.is_retry();
-        let begin_by = is_blind.then(|| now.after(self.begin_micros));
+        let before_deadline = Tick(self.deadline.0.saturating_sub(1));
+        let begin_by = is_blind.then(|| now.after(self.begin_micros).min(before_deadline));
         self.sent.push(Sent { to, fate: Fate::Out, begin_by });
         out.push(ClientEffect::Send { sending, to, attempt: self.attempt, begin_by });
         let silence = now.after(self.options.silence_micros);
@@ -372,7 +384,15 @@ impl Attempts {
         }
     }
 
-    fn give_up<A>(&mut self, timed_out: bool, out: &mut Vec<ClientEffect<A>>) {
+    /// Ends without a good answer, as soon as no sending can begin any more.
+    fn fail<A>(&mut self, now: Tick, out: &mut Vec<ClientEffect<A>>) {
+        match self.may_begin_until().filter(|begin_by| now <= *begin_by) {
+            Some(begin_by) => self.wait_until(begin_by.after(1), None, out),
+            None => self.end(false, out),
+        }
+    }
+
+    fn end<A>(&mut self, timed_out: bool, out: &mut Vec<ClientEffect<A>>) {
         self.over = true;
         let may_be_applied = self.first.is_retry() || self.sent.iter().any(|sent| sent.fate != Fate::NotApplied);
         let outcome = if self.nature.is_mutation() && may_be_applied { Outcome::Unknown } else { Outcome::NotApplied };
@@ -414,9 +434,12 @@ mod tests {
 
     impl Story {
         fn begin(nature: Nature) -> Self {
+            Self::of(AttemptOptions::default(), nature)
+        }
+
+        fn of(options: AttemptOptions, nature: Nature) -> Self {
             let candidates = vec![NodeId(1), NodeId(2), NodeId(3)];
-            let mut story =
-                Self { machine: Attempts::new(AttemptOptions::default(), candidates, nature, Attempt(0), DEADLINE, 7), out: Vec::new() };
+            let mut story = Self { machine: Attempts::new(options, candidates, nature, Attempt(0), DEADLINE, 7), out: Vec::new() };
             story.step(ClientInput::Start);
             story
         }
@@ -438,6 +461,13 @@ mod tests {
     fn sent(effects: &[ClientEffect<&'static str>]) -> Option<(NodeId, Attempt)> {
         effects.iter().find_map(|effect| match effect {
             ClientEffect::Send { to, attempt, .. } => Some((*to, *attempt)),
+            ClientEffect::SetTimer(..) | ClientEffect::Finish(_) => None,
+        })
+    }
+
+    fn begin_by(effects: &[ClientEffect<&'static str>]) -> Option<Tick> {
+        effects.iter().find_map(|effect| match effect {
+            ClientEffect::Send { begin_by, .. } => *begin_by,
             ClientEffect::SetTimer(..) | ClientEffect::Finish(_) => None,
         })
     }
@@ -570,34 +600,59 @@ mod tests {
         assert_eq!(sent(&story.out), Some((NodeId(2), Attempt(1))));
     }
 
+    /// A coordinator that is no home replica hands the write on, and may lose the way to who has it.
     #[test]
-    fn a_coordinator_that_has_answered_begins_no_more() {
+    fn what_a_coordinator_may_have_handed_on_may_still_begin() {
         let mut story = Story::begin(Nature::BlindWrite);
-        let effects = story.fails(0, failed(Reason::TimedOut { needed: 2, answered: 1 }, Outcome::Unknown));
-        assert_eq!(sent(&effects), Some((NodeId(2), Attempt(1))));
+        let effects = story.fails(0, failed(Reason::TimedOut { needed: 2, answered: 0 }, Outcome::Unknown));
+        let [ClientEffect::SetTimer(ClientTimer::Backoff, at)] = effects[..] else { panic!("a wait, not {effects:?}") };
+        assert_eq!(at, Tick(1 + AttemptOptions::default().begin_micros + 1));
     }
 
     #[test]
-    fn a_blind_write_under_a_known_name_waits_for_whoever_sent_it_before() {
-        let (options, candidates) = (AttemptOptions::default(), vec![NodeId(1)]);
-        let mut machine = Attempts::new(options, candidates, Nature::BlindWrite, Attempt(1), DEADLINE, 7);
+    fn a_blind_write_can_begin_no_more_when_its_deadline_has_come() {
+        let options = AttemptOptions::default();
+        let deadline = Tick(options.begin_micros / 3);
+        let mut machine = Attempts::new(options, vec![NodeId(1)], Nature::BlindWrite, Attempt(0), deadline, 7);
         let mut out: Vec<ClientEffect<&'static str>> = Vec::new();
         machine.step(Tick(1), ClientInput::Start, &mut out, &mut Notes::default());
-        assert_eq!(sent(&out), None);
-        let resumed = Tick(1 + options.begin_micros + 1);
-        machine.step(resumed, ClientInput::Timer(ClientTimer::Backoff), &mut out, &mut Notes::default());
-        assert_eq!(sent(&out), Some((NodeId(1), Attempt(1))));
+        assert_eq!(begin_by(&out), Some(Tick(deadline.0 - 1)));
+    }
+
+    /// Its name is known only once it has failed.
+    #[test]
+    fn a_blind_write_under_a_known_name_waits_for_nobody() {
+        let mut machine = Attempts::new(AttemptOptions::default(), vec![NodeId(1)], Nature::BlindWrite, Attempt(1), DEADLINE, 7);
+        let mut out: Vec<ClientEffect<&'static str>> = Vec::new();
+        machine.step(Tick(1), ClientInput::Start, &mut out, &mut Notes::default());
+        assert_eq!((sent(&out), begin_by(&out)), (Some((NodeId(1), Attempt(1))), None));
+    }
+
+    #[test]
+    fn a_failure_is_told_only_when_no_sending_can_begin_any_more() {
+        let last = AttemptOptions { sendings_max: 1, ..AttemptOptions::default() };
+        for (nature, trouble, outcome, waits) in [
+            (Nature::BlindWrite, Trouble::Lost, Outcome::Unknown, true),
+            (Nature::BlindWrite, failed(Reason::InvalidContext, Outcome::Unknown), Outcome::Unknown, true),
+            (Nature::BlindWrite, failed(Reason::InvalidContext, Outcome::NotApplied), Outcome::NotApplied, false),
+            (Nature::Write, Trouble::Lost, Outcome::Unknown, false),
+            (Nature::Read, Trouble::Lost, Outcome::NotApplied, false),
+        ] {
+            let mut story = Story::of(last, nature);
+            let mut effects = story.fails(0, trouble.clone());
+            if waits {
+                let [ClientEffect::SetTimer(ClientTimer::Backoff, at)] = effects[..] else { panic!("a wait, not {effects:?}") };
+                assert_eq!(at, Tick(1 + last.begin_micros + 1), "{nature:?} {trouble:?}");
+                story.machine.step(at, ClientInput::Timer(ClientTimer::Backoff), &mut story.out, &mut Notes::default());
+                effects = std::mem::take(&mut story.out);
+            }
+            assert_eq!(ended(&effects), Some(outcome), "{nature:?} {trouble:?}");
+        }
     }
 
     /// On a way longer than the time to begin, every sending would come too late.
     #[test]
     fn a_blind_write_that_came_too_late_is_given_more_time() {
-        let begin_by = |effects: &[ClientEffect<&'static str>]| {
-            effects.iter().find_map(|effect| match effect {
-                ClientEffect::Send { begin_by, .. } => *begin_by,
-                ClientEffect::SetTimer(..) | ClientEffect::Finish(_) => None,
-            })
-        };
         let mut story = Story::begin(Nature::BlindWrite);
         let effects = story.fails(0, failed(Reason::Refused { refusal: Refusal::Expired }, Outcome::NotApplied));
         assert_eq!(begin_by(&effects), Some(Tick(1 + 2 * AttemptOptions::default().begin_micros)));

@@ -6,13 +6,14 @@ use quorate_protocol::eventual::read::{Read, ReadAnswer, ReadFailure, ReadPlan};
 use quorate_protocol::eventual::route::{Route, route};
 use quorate_protocol::eventual::write::{Write, WriteFailure, WriteFailureCause, WritePlan, Written};
 use quorate_protocol::machine::{Effect, Input, MintRefusal, Outbox};
+use quorate_protocol::notes::Mark;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::{ReadQuorum, WriteQuorum};
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::{Mint, Refusal};
 use quorate_protocol::sealed::SealedContext;
 use quorate_protocol::session::attempts::Sending;
-use quorate_protocol::{Context, Tick};
+use quorate_protocol::{Context, Defect, Tick};
 use quorate_ring::{NodeId, PreferenceList};
 
 use super::{Action, Alarm, Env, Node};
@@ -66,6 +67,18 @@ pub(super) struct Forwarded {
     call: Call,
     pub(super) to: NodeId,
     needed: u8,
+    is_retry: bool,
+}
+
+/// Why a forwarded write got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// Nobody listens there: nothing was sent.
+    NobodyThere,
+    /// The connection broke, or its other end is silent.
+    Broken,
+    /// Its time is up.
+    TimedOut,
 }
 
 /// What one step of an operation asks for.
@@ -182,26 +195,37 @@ impl Node {
 
     /// Hands a write to a home replica. Once it has left, only that replica's answer says what became of it.
     fn forward(&mut self, env: &mut Env<'_>, call: Call, request: Request, home: NodeId, needed: u8) {
+        env.actions.push(Action::Mark(Mark::Forwarded));
         let number = self.number();
-        self.process.forwarded.insert(number, Forwarded { call, to: home, needed });
+        let is_retry = matches!(&request.what, What::Write { attempt, .. } if attempt.is_retry());
+        self.process.forwarded.insert(number, Forwarded { call, to: home, needed, is_retry });
+        env.actions.push(Action::Alarm(request.deadline, Alarm::Forwarded(number)));
         let onward =
             Call { issuer: Address::Node(self.id), boot: self.identity().boot, operation: number, sending: Sending(call.sending.0) };
         self.send(env, Address::Node(home), Payload::Call { call: onward, request });
     }
 
-    pub(super) fn forward_answered(&mut self, env: &mut Env<'_>, call: Call, answer: Option<Result<Good, Failure>>) {
+    pub(super) fn forward_answered(&mut self, env: &mut Env<'_>, call: Call, answer: Result<Result<Good, Failure>, NoAnswer>) {
         if call.boot == self.identity().boot {
             self.forward_ended(env, call.operation, answer);
         }
     }
 
-    pub(super) fn forward_ended(&mut self, env: &mut Env<'_>, number: u64, answer: Option<Result<Good, Failure>>) {
-        let Some(Forwarded { call, needed, .. }) = self.process.forwarded.remove(&number) else { return };
-        let lost = || {
-            let reason = Reason::TimedOut { needed, answered: 0 };
-            Err(Failure { reason, outcome: Outcome::Unknown, replicas: Vec::new() })
+    pub(super) fn forward_ended(&mut self, env: &mut Env<'_>, number: u64, answer: Result<Result<Good, Failure>, NoAnswer>) {
+        let Some(Forwarded { call, needed, is_retry, .. }) = self.process.forwarded.remove(&number) else { return };
+        let failed = |no_answer| {
+            let (reason, outcome) = match no_answer {
+                NoAnswer::NobodyThere => (Reason::Unreachable { needed, alive: 0 }, Outcome::NotApplied),
+                NoAnswer::Broken => (Reason::Unavailable { needed, answered: 0 }, Outcome::Unknown),
+                NoAnswer::TimedOut => (Reason::TimedOut { needed, answered: 0 }, Outcome::Unknown),
+            };
+            // A retry that was not sent on says nothing about the attempts before it.
+            let outcome = if is_retry { Outcome::Unknown } else { outcome };
+            let outcome = if env.options.has(Defect::DefiniteFailureAfterForward) { Outcome::NotApplied } else { outcome };
+            Err(Failure { reason, outcome, replicas: Vec::new() })
         };
-        self.send(env, call.issuer, Payload::Answer { call, answer: answer.unwrap_or_else(lost) });
+        let answer = answer.unwrap_or_else(failed);
+        self.send(env, call.issuer, Payload::Answer { call, answer });
     }
 
     /// An answer of a replica, or the news that there will be none.
@@ -282,7 +306,10 @@ impl Node {
                 None
             }
             Effect::Send { to, .. } => Some(Input::PeerDown(to)),
-            Effect::Mint { .. } if begin_by.is_some_and(|begin_by| begin_by < env.now) => {
+            Effect::Mint { .. }
+                if begin_by.is_some_and(|begin_by| begin_by < env.now) && !env.options.has(Defect::BlindWriteBeginsLate) =>
+            {
+                env.actions.push(Action::Mark(Mark::BeganTooLate));
                 Some(Input::MintRefused(MintRefusal::Store(Refusal::Expired)))
             }
             Effect::Mint { mint, role } => match self.mint(env, number, key, &mint, role) {

@@ -31,7 +31,7 @@ impl Node {
     pub(super) fn keep_hint(&mut self, env: &mut Env<'_>, number: u64, key: Key, target: NodeId, delta: Siblings) -> Option<Input> {
         // Only their number is bounded here: all hints of a run are small.
         let limits = HintLimits { count_max: env.options.node.hints_max, bytes_max: u64::MAX };
-        if self.disk.is_full || !limits.admit(self.disk.current().hint_load(target), 0) {
+        if !self.disk.takes_writes() || !limits.admit(self.disk.current().hint_load(target), 0) {
             // Noted here: the operation may be over before it hears.
             env.actions.push(Action::Mark(Mark::HintRefused));
             return Some(Input::HintRefused(target));
@@ -70,7 +70,11 @@ impl Node {
                 HandoffEffect::Send { seq, hint } => self.deliver(env, peer, seq, hint),
                 HandoffEffect::Remove { seqs, .. } => {
                     for seq in seqs {
-                        self.write(env, Change::HintGone(peer, seq), None);
+                        self.process.gone.insert((peer, seq));
+                        // On a full disk it stays, and is delivered again after the next start.
+                        if self.disk.takes_writes() {
+                            self.write(env, Change::HintGone(peer, seq), None);
+                        }
                     }
                 }
                 HandoffEffect::SetTimer(at) => env.actions.push(Action::Alarm(at, Alarm::Handoff(peer))),
@@ -78,11 +82,10 @@ impl Node {
         }
     }
 
-    /// The oldest hints that are durable and not removed.
+    /// The oldest hints that are durable and not delivered.
     fn load(&self, peer: NodeId, count_max: usize) -> Vec<(u64, Hint)> {
-        let kept = &self.disk.current().hints;
         let durable = self.disk.durable().hints.range((peer, 0)..=(peer, u64::MAX));
-        let left = durable.filter(|(name, _)| kept.contains_key(*name));
+        let left = durable.filter(|(name, _)| !self.process.gone.contains(*name));
         left.take(count_max).map(|((_, seq), hint)| (*seq, hint.clone())).collect()
     }
 

@@ -1,7 +1,7 @@
 //! The node's own replica: requests of other nodes, and dots for its own writes.
 
 use quorate_protocol::machine::{Input, MintRefusal};
-use quorate_protocol::notes::Notes;
+use quorate_protocol::notes::{Mark, Notes};
 use quorate_protocol::record::{KeyRecord, Role};
 use quorate_protocol::replica::{Mint, Minted, Refusal, ReplicaReply, ReplicaRequest, apply, mint, needs_fresh_epoch};
 use quorate_protocol::{Defect, KeyEpoch, Tick};
@@ -24,18 +24,20 @@ impl Node {
             return self.send(env, to, refused(Refusal::Expired));
         }
         let (reply, at_once) = self.serve(env, key, request);
-        let payload = Payload::Reply { ticket, reply };
-        if at_once { self.send(env, to, payload) } else { self.when_durable(env, Waiter::Reply { to, payload }) }
+        if at_once {
+            self.send(env, to, Payload::Reply { ticket, reply });
+        } else {
+            self.when_durable(env, Waiter::Reply { to, ticket, reply });
+        }
     }
 
     /// A request of this node's own coordinator: the answer, unless it has to become durable first.
     pub(super) fn replica_here(&mut self, env: &mut Env<'_>, number: u64, key: Key, request: &ReplicaRequest) -> Option<Input> {
         let (reply, at_once) = self.serve(env, key, request);
-        let input = Input::Reply { from: self.id, reply };
         if at_once {
-            return Some(input);
+            return Some(Input::Reply { from: self.id, reply });
         }
-        self.when_durable(env, Waiter::Input { number, input });
+        self.when_durable(env, Waiter::Here { number, reply });
         None
     }
 
@@ -58,7 +60,7 @@ impl Node {
                 let mut record = image.records.get(&key).cloned().unwrap_or_default();
                 (apply(&mut record, &self.partition(env, key), request, env.options.core, &mut notes), true)
             }
-            ReplicaRequest::Replicate { .. } if self.disk.is_full => {
+            ReplicaRequest::Replicate { .. } if !self.disk.takes_writes() => {
                 let acknowledges = env.options.has(Defect::FullDiskAcknowledged);
                 (if acknowledges { ReplicaReply::Stored } else { ReplicaReply::Refused(Refusal::DiskFull) }, true)
             }
@@ -94,20 +96,19 @@ impl Node {
     }
 
     fn mint_at_home(&mut self, env: &mut Env<'_>, number: u64, key: Key, write: &Mint) -> Result<Minted, MintRefusal> {
-        let drops_silently = self.disk.is_full && env.options.has(Defect::FullDiskAcknowledged);
-        if self.disk.is_full && !drops_silently {
+        let drops_silently = !self.disk.takes_writes() && env.options.has(Defect::FullDiskAcknowledged);
+        if !self.disk.takes_writes() && !drops_silently {
             return Err(MintRefusal::Store(Refusal::DiskFull));
         }
         let mut record = self.disk.current().records.get(&key).cloned().unwrap_or_default();
         let minted = self.give_dot(env, &mut record, write)?;
-        let input = Input::Reply { from: self.id, reply: ReplicaReply::Stored };
         if !drops_silently {
             self.write(env, Change::Record(key, record), None);
         }
         if drops_silently || env.options.has(Defect::UnsyncedWriteAcknowledged) {
-            self.soon(number, input);
+            self.soon(number, Input::Reply { from: self.id, reply: ReplicaReply::Stored });
         } else {
-            self.when_durable(env, Waiter::Input { number, input });
+            self.when_durable(env, Waiter::Here { number, reply: ReplicaReply::Stored });
         }
         Ok(minted)
     }
@@ -115,7 +116,7 @@ impl Node {
     fn give_dot(&mut self, env: &mut Env<'_>, record: &mut KeyRecord, write: &Mint) -> Result<Minted, MintRefusal> {
         let core = env.options.core;
         let floor = self.disk.durable().node.epoch_floor;
-        let fresh = if needs_fresh_epoch(record, floor, core) { Some(self.fresh_epoch(env)) } else { None };
+        let fresh = if needs_fresh_epoch(record, floor, core) { Some(self.fresh_epoch(env)?) } else { None };
         let mut notes = Notes::default();
         let minted = mint(record, self.id, fresh, write, core, &mut notes);
         mark(env, notes);
@@ -123,19 +124,22 @@ impl Node {
     }
 
     /// Draws a key epoch that was never used, reserving a further block when this one is used up.
-    fn fresh_epoch(&mut self, env: &mut Env<'_>) -> KeyEpoch {
+    fn fresh_epoch(&mut self, env: &mut Env<'_>) -> Result<KeyEpoch, MintRefusal> {
         if env.options.has(Defect::KeyEpochFromClock) {
-            return KeyEpoch(self.wall_ms(env.now) / 1_000);
+            return Ok(KeyEpoch(self.wall_ms(env.now) / 1_000));
         }
         let epoch = self.process.next_epoch;
-        self.process.next_epoch += 1;
         let record = self.disk.current().node.clone();
-        if self.process.next_epoch >= record.epochs_reserved {
+        if epoch >= record.epochs_reserved {
+            if !self.has_room() {
+                return Err(MintRefusal::Store(Refusal::DiskFull));
+            }
             let epochs_reserved = record.epochs_reserved + EPOCH_BLOCK;
             let told = self.disk.write_synced(Change::Node(NodeRecord { epochs_reserved, ..record }));
             self.settle(env, told);
         }
-        KeyEpoch(epoch)
+        self.process.next_epoch += 1;
+        Ok(KeyEpoch(epoch))
     }
 
     /// A fallback keeps no record but, for a few keys, the dots it gave out.
@@ -146,6 +150,9 @@ impl Node {
         let known = self.process.fallback.iter().position(|(known, _)| *known == key);
         let mut record = known.map(|position| self.process.fallback.remove(position).1).unwrap_or_default();
         let minted = self.give_dot(env, &mut record, write);
+        if minted.is_ok() {
+            env.actions.push(Action::Mark(Mark::FallbackMinted));
+        }
         if record != KeyRecord::default() {
             record.eventual = record.eventual.outline();
             self.process.fallback.push((key, record));

@@ -51,7 +51,9 @@ fn cas_delete_and_final_states_come_back() {
         "\n",
         r#"{"process":3,"op":"cas","key":"k1","expect":null,"value":"v21","call":1,"return":2,"outcome":"fail","refused":true}"#,
         "\n",
-        r#"{"process":3,"op":"delete","key":"k1","call":1,"return":2,"outcome":"ok","covers":["v20","v21"]}"#,
+        r#"{"process":3,"op":"cas","key":"k1","expect":["v20","v21"],"value":"v22","call":1,"return":2,"outcome":"fail","observed":"v21"}"#,
+        "\n",
+        r#"{"process":3,"op":"delete","key":"k1","call":1,"return":2,"outcome":"ok","covers":["v20","v21"],"shown":["v21"],"dots":["7@n2","8@n1"],"attempts":1}"#,
         "\n",
         r#"{"process":3,"op":"read","key":"k1","value":null,"call":1,"return":2,"outcome":"ok"}"#,
         "\n",
@@ -62,6 +64,8 @@ fn cas_delete_and_final_states_come_back() {
     assert_eq!(text_of(&history), text);
     let Action::Cas { expect, observed, .. } = history.operations[1].action else { panic!("a cas") };
     assert_eq!((expect, observed), (None, Some(None)));
+    let Action::CasSiblings(cas) = &history.operations[3].action else { panic!("a cas of siblings") };
+    assert_eq!((cas.expect.values().len(), cas.observed.as_ref().map(|seen| seen.values().len())), (2, Some(1)));
     assert_eq!(history.finals[0].versions[1].value, None);
 }
 
@@ -118,7 +122,7 @@ fn a_malformed_line_says_what_is_wrong() {
     line 2: `value` must be a text, what was written, not null
     line 2: `value` must be a text, what was written, not a list
     line 2: `value` must be a text, null or a list of texts, not a whole number
-    line 2: `expect` is missing: a text, or null for absence, what the cas compared with
+    line 2: `expect` is missing: a text, null or a list of texts, what the cas compared with
     line 2: `return` is 4, before `call`, which is 5
     line 2: `return` is missing: nanoseconds; only an unknown outcome has none
     line 2: `return` must be null for an unknown outcome, not 7

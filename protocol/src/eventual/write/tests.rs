@@ -110,15 +110,20 @@ fn a_retry_that_finds_its_write_sends_it_again_until_the_level_is_met() {
     assert_eq!(replicas.records[&NodeId(1)].eventual, replicas.records[&NodeId(2)].eventual, "same dot, no second version");
 }
 
-#[test]
-fn a_retry_that_finds_nothing_writes_beside_what_it_has_not_seen() {
-    let mut replicas = Replicas::new(3);
+/// Another client's write is on all replicas when this client's retry finds no trace of its first try.
+fn retry_over_what_others_wrote(replicas: &mut Replicas) {
     let plan = replicas.put(1, Level::All, "theirs", Seen::Blind);
     replicas.write(plan).expect("stored");
     let mut plan = replicas.put(2, Level::Quorum, "mine", Seen::Blind);
     plan.mint.op = op(1);
     plan.attempt = Attempt(1);
     replicas.write(plan).expect("stored");
+}
+
+#[test]
+fn a_retry_that_finds_nothing_writes_beside_what_it_has_not_seen() {
+    let mut replicas = Replicas::new(3);
+    retry_over_what_others_wrote(&mut replicas);
     assert!(replicas.marks.contains(&Mark::RetryReapplied));
     assert_eq!(values(&replicas.records[&NodeId(2)].eventual), ["mine", "theirs"]);
 }
@@ -220,12 +225,7 @@ fn a_retry_hides_what_its_client_has_not_seen_with_the_bug_retry_overwrites() {
     let stories = [(Options::default(), vec!["mine", "theirs"]), (broken(Defect::RetryOverwrites), vec!["mine"])];
     for (options, kept) in stories {
         let mut replicas = three_with(options);
-        let plan = replicas.put(1, Level::All, "theirs", Seen::Blind);
-        replicas.write(plan).expect("stored");
-        let mut plan = replicas.put(2, Level::Quorum, "mine", Seen::Blind);
-        plan.mint.op = op(1);
-        plan.attempt = Attempt(1);
-        replicas.write(plan).expect("stored");
+        retry_over_what_others_wrote(&mut replicas);
         assert_eq!(values(&replicas.records[&NodeId(2)].eventual), kept);
     }
 }
