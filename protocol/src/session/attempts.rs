@@ -22,6 +22,9 @@
 //!   another, need not wait for it.
 //! - *A coordinator that does not know what became of the operation* may have handed it on: what it handed on may still begin.
 //! - *Upon a definite failure of an older sending while a newer one is out*: nothing; it says nothing about the newer one.
+//! - *Upon an answer that no replica has recorded*, as a failed compare-and-set may be: it ends the operation only if no other sending
+//!   can have had an effect or may have one yet. Otherwise that other one may still succeed, and the answer counts for nothing.
+//! - *Upon a failure that is recorded under the operation's name*: end, whatever became of other sendings; all are answered so.
 //! - *Upon the deadline*: end with the last failure heard of, if any.
 //!
 //! The rule on blind writes rests on clocks that run about equally fast, not on clocks that agree: nodes and clients compare their
@@ -110,6 +113,8 @@ pub enum ClientInput<A> {
     Start,
     /// A coordinator gave a good answer.
     Answered(A),
+    /// A coordinator answered that this sending did nothing, without having recorded that: another sending may be answered otherwise.
+    Provisional(Sending, A),
     /// A sending failed.
     Troubled(Sending, Trouble),
     /// A timer went off.
@@ -173,6 +178,7 @@ enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Sent {
     to: NodeId,
+    attempt: Attempt,
     fate: Fate,
     begin_by: Option<Tick>,
 }
@@ -267,6 +273,7 @@ impl Attempts {
                 self.over = true;
                 out.push(ClientEffect::Finish(Ok(answer)));
             }
+            ClientInput::Provisional(sending, answer) => self.provisional(now, sending, answer, out, notes),
             ClientInput::Troubled(sending, trouble) => self.troubled(now, sending, trouble, out, notes),
             ClientInput::Timer(ClientTimer::Silence(sending)) => {
                 let is_latest = sending.0 + 1 == self.sendings();
@@ -284,6 +291,21 @@ impl Attempts {
             }
             ClientInput::Timer(ClientTimer::Backoff) => {}
             ClientInput::Timer(ClientTimer::Deadline) => self.end(true, out),
+        }
+    }
+
+    fn provisional<A>(&mut self, now: Tick, sending: Sending, answer: A, out: &mut Vec<ClientEffect<A>>, notes: &mut Notes) {
+        if self.fate(sending) != Some(Fate::Out) {
+            return;
+        }
+        self.sent[sending.0 as usize].fate = Fate::NotApplied;
+        let is_final = !self.may_be_applied() || self.options.options.has(Defect::UnrecordedFailureTrusted);
+        if is_final {
+            self.over = true;
+            out.push(ClientEffect::Finish(Ok(answer)));
+        } else if !self.any_out() && !self.waiting {
+            notes.sometimes(Mark::CoordinatorChanged);
+            self.send_next(now, out);
         }
     }
 
@@ -305,6 +327,14 @@ impl Attempts {
             }
         };
         self.sent[index].fate = if self.nature.is_mutation() { fate } else { Fate::NotApplied };
+        if let Trouble::Failed(failure) = &trouble
+            && is_recorded(failure, self.sent[index].attempt)
+        {
+            self.over = true;
+            let gave_up =
+                GaveUp { outcome: Outcome::NotApplied, last: Some((node, trouble)), sendings: self.sendings(), timed_out: false };
+            return out.push(ClientEffect::Finish(Err(gave_up)));
+        }
         let newer_is_out = self.sent[index + 1..].iter().any(|sent| sent.fate == Fate::Out);
         if newer_is_out {
             return;
@@ -376,7 +406,7 @@ impl Attempts {
         let is_blind = self.nature == Nature::BlindWrite && !self.attempt.is_retry();
         let before_deadline = Tick(self.deadline.0.saturating_sub(1));
         let begin_by = is_blind.then(|| now.after(self.begin_micros).min(before_deadline));
-        self.sent.push(Sent { to, fate: Fate::Out, begin_by });
+        self.sent.push(Sent { to, attempt: self.attempt, fate: Fate::Out, begin_by });
         out.push(ClientEffect::Send { sending, to, attempt: self.attempt, begin_by });
         let silence = now.after(self.options.silence_micros);
         if silence < self.deadline {
@@ -394,8 +424,7 @@ impl Attempts {
 
     fn end<A>(&mut self, timed_out: bool, out: &mut Vec<ClientEffect<A>>) {
         self.over = true;
-        let may_be_applied = self.first.is_retry() || self.sent.iter().any(|sent| sent.fate != Fate::NotApplied);
-        let outcome = if self.nature.is_mutation() && may_be_applied { Outcome::Unknown } else { Outcome::NotApplied };
+        let outcome = if self.nature.is_mutation() && self.may_be_applied() { Outcome::Unknown } else { Outcome::NotApplied };
         out.push(ClientEffect::Finish(Err(GaveUp { outcome, last: self.last.take(), sendings: self.sendings(), timed_out })));
     }
 
@@ -415,8 +444,23 @@ impl Attempts {
         self.sent.get(sending.0 as usize).map(|sent| sent.fate)
     }
 
+    /// Whether some sending, of whoever sent the operation, may have had an effect or may have one yet.
+    fn may_be_applied(&self) -> bool {
+        self.first.is_retry() || self.sent.iter().any(|sent| sent.fate != Fate::NotApplied)
+    }
+
     fn any_out(&self) -> bool {
         self.sent.iter().any(|sent| sent.fate == Fate::Out)
+    }
+}
+
+/// Whether every sending of the operation is answered so. A function that does not apply is recorded only if the coordinator had to
+/// reckon with other sendings.
+fn is_recorded(failure: &Failure, attempt: Attempt) -> bool {
+    match failure.reason {
+        Reason::Fenced => true,
+        Reason::Inapplicable { .. } => attempt.is_retry() && failure.outcome == Outcome::NotApplied,
+        _ => false,
     }
 }
 
@@ -656,6 +700,81 @@ mod tests {
         let mut story = Story::begin(Nature::BlindWrite);
         let effects = story.fails(0, failed(Reason::Refused { refusal: Refusal::Expired }, Outcome::NotApplied));
         assert_eq!(begin_by(&effects), Some(Tick(1 + 2 * AttemptOptions::default().begin_micros)));
+    }
+
+    fn answered(effects: &[ClientEffect<&'static str>]) -> Option<&'static str> {
+        effects.iter().find_map(|effect| match effect {
+            ClientEffect::Finish(Ok(answer)) => Some(*answer),
+            ClientEffect::Finish(Err(_)) | ClientEffect::Send { .. } | ClientEffect::SetTimer(..) => None,
+        })
+    }
+
+    #[test]
+    fn an_unrecorded_answer_to_the_only_sending_is_final() {
+        let mut story = Story::begin(Nature::Write);
+        assert_eq!(answered(&story.step(ClientInput::Provisional(Sending(0), "conflict"))), Some("conflict"));
+    }
+
+    /// T5: the second sending is under way when the first says that the expectation did not hold; the second then applies the operation.
+    #[test]
+    fn an_unrecorded_answer_to_an_older_sending_is_ignored() {
+        let mut story = Story::begin(Nature::Write);
+        assert_eq!(sent(&story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))))), Some((NodeId(2), Attempt(1))));
+        assert_eq!(story.step(ClientInput::Provisional(Sending(0), "conflict")), []);
+        assert_eq!(answered(&story.step(ClientInput::Answered("applied"))), Some("applied"));
+    }
+
+    #[test]
+    fn an_unrecorded_answer_counts_once_no_other_sending_can_have_an_effect() {
+        let mut story = Story::begin(Nature::Write);
+        story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
+        let next = sent(&story.fails(1, Trouble::NotSent));
+        assert_eq!(next, Some((NodeId(3), Attempt(2))));
+        assert_eq!(sent(&story.fails(2, Trouble::NotSent)), None, "all have been asked, and the first is still out");
+        assert_eq!(answered(&story.step(ClientInput::Provisional(Sending(0), "conflict"))), Some("conflict"));
+    }
+
+    /// An earlier sending was lost and may have been applied, so the operation goes on until something is recorded.
+    #[test]
+    fn an_unrecorded_answer_after_a_lost_sending_makes_the_operation_go_on() {
+        let mut story = Story::begin(Nature::Write);
+        assert_eq!(sent(&story.fails(0, Trouble::Lost)), Some((NodeId(2), Attempt(1))));
+        assert_eq!(sent(&story.step(ClientInput::Provisional(Sending(1), "conflict"))), Some((NodeId(3), Attempt(2))));
+    }
+
+    #[test]
+    fn the_planted_bug_trusts_the_unrecorded_answer_to_an_older_sending() {
+        let mut story = Story::begin(Nature::Write);
+        story.machine.options.options.defect = Some(Defect::UnrecordedFailureTrusted);
+        story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
+        assert_eq!(answered(&story.step(ClientInput::Provisional(Sending(0), "conflict"))), Some("conflict"));
+    }
+
+    #[test]
+    fn an_operation_that_was_settled_is_not_applied_whatever_became_of_its_sendings() {
+        let mut story = Story::begin(Nature::Write);
+        story.fails(0, Trouble::Lost);
+        assert_eq!(ended(&story.fails(1, failed(Reason::Fenced, Outcome::NotApplied))), Some(Outcome::NotApplied));
+    }
+
+    #[test]
+    fn a_function_that_does_not_apply_is_final_when_it_is_recorded() {
+        let why = crate::chain::state::Inapplicable::NotANumber;
+        let mut story = Story::begin(Nature::Write);
+        story.fails(0, Trouble::Lost);
+        let recorded = failed(Reason::Inapplicable { why }, Outcome::NotApplied);
+        assert_eq!(ended(&story.fails(1, recorded)), Some(Outcome::NotApplied));
+        let mut story = Story::begin(Nature::Write);
+        story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
+        assert_eq!(story.fails(0, failed(Reason::Inapplicable { why }, Outcome::NotApplied)), [], "the newer sending may be answered otherwise");
+    }
+
+    /// Whether an earlier sending was applied before a later operation of the lane nobody can say.
+    #[test]
+    fn a_superseded_retry_leaves_the_outcome_open() {
+        let mut story = Story::begin(Nature::Write);
+        story.fails(0, Trouble::Lost);
+        assert_eq!(ended(&story.fails(1, failed(Reason::Superseded, Outcome::Unknown))), Some(Outcome::Unknown));
     }
 
     #[test]
