@@ -23,6 +23,12 @@ pub struct Tally {
     pub faults: BTreeMap<FaultKind, u64>,
     /// Branches taken, by mark.
     pub marks: BTreeMap<Mark, u64>,
+    /// Keys with linearizable operations of which it is known whether these were linearizable.
+    pub keys_decided: u64,
+    /// Those of which it is not: the search for an order was given up.
+    pub keys_undecided: u64,
+    /// States of chains that were chosen.
+    pub chosen: u64,
     /// Unsynced changes that crashes took.
     pub lost_changes: u64,
     /// Events.
@@ -37,6 +43,9 @@ impl Tally {
         add(&mut self.operations, &more.operations);
         add(&mut self.faults, &more.faults);
         add(&mut self.marks, &more.marks);
+        self.keys_decided += more.keys_decided;
+        self.keys_undecided += more.keys_undecided;
+        self.chosen += more.chosen;
         self.lost_changes += more.lost_changes;
         self.events += more.events;
         self.virtual_micros += more.virtual_micros;

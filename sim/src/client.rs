@@ -3,45 +3,36 @@
 //! A client does one operation at a time. What it writes is unique: its own name and a count, or a set or counter that differs from
 //! every other by what this client added last.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+mod workload;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
 use quorate_checker::history::Outcome as Ending;
+use quorate_protocol::chain::operation::Decision;
+use quorate_protocol::chain::{Change, Token};
 use quorate_protocol::notes::Notes;
-use quorate_protocol::outcome::Outcome;
+use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::replica::Seen;
-use quorate_protocol::session::attempts::{AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, Nature, Sending, Trouble};
+use quorate_protocol::session::attempts::{
+    AttemptOptions, Attempts, ClientEffect, ClientInput, ClientTimer, GaveUp, Nature, Sending, Trouble,
+};
 use quorate_protocol::session::lanes::Lanes;
-use quorate_protocol::{Attempt, Body, ClientId, Context, Level, OpId, Tick};
+use quorate_protocol::{Attempt, Body, ClientId, Context, Level, OpId, Siblings, Tick};
 use quorate_ring::NodeId;
 
-use crate::collection::Collection;
-use crate::message::{Address, Call, Good, Key, Request, What};
+use self::workload::Known;
+pub(crate) use self::workload::{Doing, Ended, Intent, Unsettled};
+use crate::message::{Address, Call, Changed, Good, Key, Request, What};
 use crate::node::WALL_BEGIN_MS;
-use crate::options::{KeyOptions, Options, Workload};
+use crate::options::Options;
 use crate::random::Random;
-use crate::recorder::{Begun, Index, Recorder};
+use crate::recorder::{Begun, Index, Put, Recorder};
 
 /// Longest pause between two operations, in microseconds.
 const THINK_MICROS_MAX: u64 = 1_000_000;
 
 /// Nodes beside the home replicas that an operation may go to.
 const OTHERS_MAX: usize = 4;
-
-/// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Intent {
-    pub(crate) key: Key,
-    pub(crate) level: Level,
-    pub(crate) what: Doing,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
-    Read,
-    Write { body: Body, seen: Seen },
-}
 
 /// What a client wants from the world.
 #[derive(Debug)]
@@ -50,26 +41,6 @@ pub(crate) enum ClientAction {
     Alarm(Tick, ClientAlarm),
     /// The operation ended.
     Done(Ended),
-}
-
-/// How an operation ended, as its client sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Succeeded,
-    /// A read brought nothing.
-    Unanswered,
-    /// A write failed.
-    Failed(Outcome),
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Succeeded => f.write_str("is answered"),
-            Self::Unanswered => f.write_str("gives up"),
-            Self::Failed(outcome) => write!(f, "gives up: {outcome}"),
-        }
-    }
 }
 
 /// What a client wants to be woken for.
@@ -111,13 +82,17 @@ pub(crate) struct Client {
     random: Random,
     /// The context seen per key, if this client keeps a session.
     session: Option<BTreeMap<Key, Context>>,
-    /// What it read or wrote last of each key, with the context.
-    read: BTreeMap<Key, (Context, Vec<Bytes>)>,
+    /// What it read or wrote last of each key.
+    read: BTreeMap<Key, Known>,
     underway: Option<Underway>,
     count: u64,
     written: u64,
     /// The key that was read in order to be written.
     update: Option<Key>,
+    /// The last change of unknown outcome.
+    unknown: Option<Unsettled>,
+    /// That is to be settled next.
+    settles: bool,
 }
 
 impl Client {
@@ -135,6 +110,8 @@ impl Client {
             count: 0,
             written: 0,
             update: None,
+            unknown: None,
+            settles: false,
         }
     }
 
@@ -158,95 +135,6 @@ impl Client {
         env.actions.push(ClientAction::Alarm(env.now.after(wait), ClientAlarm::Next));
     }
 
-    /// Draws the next operation of the workload.
-    pub(crate) fn draw(&mut self, options: &Options) -> Intent {
-        let key = match self.update {
-            Some(key) => key,
-            None => Key(u8::try_from(self.random.index(options.keys.len())).expect("few keys")),
-        };
-        let of_key = &options.keys[usize::from(key.0)];
-        let updates = self.update.take().is_some();
-        let what = self.doing(key, of_key, updates);
-        let levels = if what == Doing::Read { &of_key.levels.reads } else { &of_key.levels.writes };
-        Intent { key, level: self.random.pick(levels), what }
-    }
-
-    fn doing(&mut self, key: Key, options: &KeyOptions, updates: bool) -> Doing {
-        let read = |client: &mut Self, then_write: bool| {
-            client.update = then_write.then_some(key);
-            Doing::Read
-        };
-        match options.workload {
-            Workload::Register => match self.random.below(10) {
-                0..=3 => read(self, false),
-                4..=6 => self.put(Seen::Blind),
-                7..=8 => {
-                    let seen = self.last_seen(key);
-                    self.put(seen)
-                }
-                _ => Doing::Write { body: Body::Tombstone, seen: if self.random.chance(500) { Seen::Blind } else { self.last_seen(key) } },
-            },
-            Workload::Resolved if updates => {
-                let seen = self.last_seen(key);
-                if self.random.chance(150) { Doing::Write { body: Body::Tombstone, seen } } else { self.put(seen) }
-            }
-            Workload::Siblings => match self.random.below(10) {
-                0..=3 => read(self, false),
-                4..=7 => self.put(Seen::Nothing),
-                _ => {
-                    let seen = self.last_seen(key);
-                    self.put(seen)
-                }
-            },
-            Workload::Set | Workload::Counter if updates => self.add(key, options.workload),
-            Workload::Resolved | Workload::Set | Workload::Counter => {
-                let then_write = self.random.chance(600);
-                read(self, then_write)
-            }
-        }
-    }
-
-    /// The context of what it read or wrote last of a key; nothing if it did neither.
-    pub(crate) fn last_seen(&self, key: Key) -> Seen {
-        self.read.get(&key).map_or(Seen::Nothing, |(context, _)| Seen::Context(context.clone()))
-    }
-
-    fn put(&mut self, seen: Seen) -> Doing {
-        let body = Body::Value(self.value());
-        Doing::Write { body, seen }
-    }
-
-    /// A value that nobody writes again.
-    pub(crate) fn value(&mut self) -> Bytes {
-        self.written += 1;
-        Bytes::from(format!("c{}.{}", self.id, self.written))
-    }
-
-    /// Merges what was read, adds one, and writes it in place of what was read.
-    fn add(&mut self, key: Key, workload: Workload) -> Doing {
-        let (context, values) = self.read.get(&key).cloned().unwrap_or_default();
-        let mut merged = Collection::merged(&values);
-        self.written += 1;
-        match workload {
-            Workload::Counter => merged.count(self.id, self.written),
-            Workload::Set | Workload::Register | Workload::Resolved | Workload::Siblings => merged.add(self.id, self.written),
-        }
-        let seen = Seen::Context(context);
-        Doing::Write { body: Body::Value(merged.to_value()), seen }
-    }
-
-    /// A write of a key that was just read: it replaces what was read and, in a set or counter, loses nothing of it.
-    pub(crate) fn update(&mut self, key: Key, level: Level, workload: Workload) -> Intent {
-        let what = match workload {
-            Workload::Set | Workload::Counter => self.add(key, workload),
-            Workload::Register | Workload::Resolved | Workload::Siblings => {
-                let seen = self.last_seen(key);
-                self.put(seen)
-            }
-        };
-        Intent { key, level, what }
-    }
-
     /// Begins an operation.
     pub(crate) fn begin(&mut self, env: &mut ClientEnv<'_>, intent: Intent) {
         assert!(self.underway.is_none(), "a client does one operation at a time");
@@ -255,39 +143,59 @@ impl Client {
         let wall = WALL_BEGIN_MS + env.now.0 / 1_000;
         let op = match &intent.what {
             Doing::Read => None,
-            Doing::Write { .. } => Some(self.lanes.issue(wall).expect("one operation at a time takes one lane")),
+            Doing::Write { .. } | Doing::Change { .. } => Some(self.lanes.issue(wall).expect("few operations at a time take few lanes")),
+            Doing::Settle(unsettled) => Some(unsettled.op),
         };
         let deadline = env.now.after(env.options.client.deadline_micros);
-        let silence_micros = env.options.client.silence_micros;
+        // Who looks after the run itself is patient: a round has the time it takes in a healthy cluster.
+        let patience = if self.id > env.options.clients { env.options.client.deadline_micros / 2 } else { 0 };
+        let silence_micros = env.options.client.silence_micros.max(patience);
         let attempts =
             AttemptOptions { silence_micros, begin_micros: silence_micros * 2 / 3, options: env.options.core, ..AttemptOptions::default() };
-        let nature = match &intent.what {
-            Doing::Read => Nature::Read,
-            Doing::Write { seen: Seen::Blind, .. } => Nature::BlindWrite,
-            Doing::Write { .. } => Nature::Write,
+        let (nature, first) = match &intent.what {
+            Doing::Read => (Nature::Read, Attempt(0)),
+            Doing::Write { seen: Seen::Blind, .. } => (Nature::BlindWrite, Attempt(0)),
+            Doing::Write { .. } | Doing::Change { .. } => (Nature::Write, Attempt(0)),
+            Doing::Settle(_) => (Nature::Write, Attempt(1)),
         };
-        let candidates = if env.via.is_empty() { self.candidates(env, intent.key) } else { env.via.clone() };
-        let machine = Attempts::new(attempts, candidates, nature, Attempt(0), deadline, self.random.next());
-        let write = match &intent.what {
-            Doing::Read => None,
-            Doing::Write { body, .. } => op.map(|op| (op, body)),
+        let candidates = if env.via.is_empty() { self.candidates(env, &intent) } else { env.via.clone() };
+        let machine = Attempts::new(attempts, candidates, nature, first, deadline, self.random.next());
+        let index = match &intent.what {
+            Doing::Settle(unsettled) => unsettled.index,
+            Doing::Read | Doing::Write { .. } | Doing::Change { .. } => self.record(env, &intent, op),
         };
-        let shown = match &intent.what {
-            Doing::Write { seen: Seen::Context(_), .. } => self.read.get(&intent.key).map(|(_, values)| values.as_slice()),
-            Doing::Write { seen: Seen::Nothing, .. } => Some(&[][..]),
-            Doing::Write { seen: Seen::Blind, .. } | Doing::Read => None,
-        };
-        let begun = Begun { client: self.id, key: intent.key, level: intent.level, session: self.session.is_some(), write, shown };
-        let index = env.recorder.begin(env.now, begun);
         self.underway = Some(Underway { number, machine, intent, op, deadline, index });
         self.step(env, ClientInput::Start);
     }
 
-    /// Home replicas first, in any order, then some others.
-    fn candidates(&mut self, env: &ClientEnv<'_>, key: Key) -> Vec<NodeId> {
-        let homes: BTreeSet<NodeId> = env.homes[usize::from(key.0)].iter().collect();
+    fn record(&self, env: &mut ClientEnv<'_>, intent: &Intent, op: Option<OpId>) -> Index {
+        // What a version had replaced that a consensus made, no history says: nobody can judge what its context covers.
+        let shows_all = !env.options.keys[usize::from(intent.key.0)].workload.is_linearizable();
+        let put = match (&intent.what, op) {
+            (Doing::Write { body, .. }, Some(op)) => Some((op, Put::Eventual(body))),
+            (Doing::Change { change, expected }, Some(op)) => Some((op, Put::Chain(change, expected))),
+            _ => None,
+        };
+        let shown = match &intent.what {
+            Doing::Write { seen: Seen::Context(_), .. } if shows_all => self.read.get(&intent.key).map(|known| known.values.as_slice()),
+            Doing::Write { seen: Seen::Nothing, .. } => Some(&[][..]),
+            Doing::Write { .. } | Doing::Read | Doing::Change { .. } | Doing::Settle(_) => None,
+        };
+        let begun = Begun { client: self.id, key: intent.key, level: intent.level, session: self.session.is_some(), put, shown };
+        env.recorder.begin(env.now, begun)
+    }
+
+    /// Home replicas first, in any order, then some others. At `linearizable` mostly the first home replica comes first, so that
+    /// operations meet at one proposer.
+    fn candidates(&mut self, env: &ClientEnv<'_>, intent: &Intent) -> Vec<NodeId> {
+        let in_order = &env.homes[usize::from(intent.key.0)];
+        let homes: BTreeSet<NodeId> = in_order.iter().collect();
         let mut first: Vec<NodeId> = homes.iter().copied().collect();
         self.random.shuffle(&mut first);
+        if intent.level == Level::Linearizable && !self.random.chance(env.options.client.wander_permille) {
+            let preferred = in_order.iter().next();
+            first.sort_by_key(|node| Some(*node) != preferred);
+        }
         let mut others: Vec<NodeId> = (1..=u64::from(env.options.nodes)).map(NodeId).filter(|node| !homes.contains(node)).collect();
         self.random.shuffle(&mut others);
         others.truncate(OTHERS_MAX);
@@ -305,6 +213,9 @@ impl Client {
             return;
         }
         let input = match brought {
+            Ok(Good::Changed(changed)) if matches!(changed.decision, Decision::Conflict { recorded: false, .. }) => {
+                ClientInput::Provisional(call.sending, Good::Changed(changed))
+            }
             Ok(good) => ClientInput::Answered(good),
             Err(trouble) => ClientInput::Troubled(call.sending, trouble),
         };
@@ -329,7 +240,7 @@ impl Client {
                     env.actions.push(ClientAction::Alarm(at, ClientAlarm::Timer { operation, timer }));
                 }
                 ClientEffect::Finish(Ok(good)) => self.succeed(env, good),
-                ClientEffect::Finish(Err(gave_up)) => self.fail(env, gave_up.outcome),
+                ClientEffect::Finish(Err(gave_up)) => self.fail(env, &gave_up),
             }
         }
     }
@@ -342,7 +253,14 @@ impl Client {
                 env.recorder.retried(underway.index, attempt);
                 What::Write { op, attempt, begin_by, seen, body }
             }
-            (Doing::Read | Doing::Write { .. }, _) => What::Read { seen: self.session_context(key) },
+            (Doing::Change { change, .. }, Some(op)) => {
+                env.recorder.retried(underway.index, attempt);
+                What::Change { op, attempt, change }
+            }
+            (Doing::Settle(_), Some(op)) => What::Change { op, attempt, change: Change::Fence },
+            (Doing::Read | Doing::Write { .. } | Doing::Change { .. } | Doing::Settle(_), _) => {
+                What::Read { seen: self.session_context(key) }
+            }
         };
         let call = Call { issuer: Address::Client(self.id), boot: 0, operation: underway.number, sending };
         env.actions.push(ClientAction::Send(to, call, Request { key, level, deadline: underway.deadline, what }));
@@ -355,41 +273,99 @@ impl Client {
     fn succeed(&mut self, env: &mut ClientEnv<'_>, good: Good) {
         let Some(underway) = self.underway.take() else { return };
         let key = underway.intent.key;
-        let (context, siblings) = match &good {
-            Good::Read { siblings } => (siblings.context().clone(), Some(siblings)),
-            Good::Written { context } => (context.clone(), None),
+        let seen = match &good {
+            Good::Read { siblings, .. } => siblings.context(),
+            Good::Written { context } => context,
+            Good::Changed(changed) => &changed.seen,
         };
-        if let Some(seen) = &mut self.session {
-            seen.entry(key).or_default().merge(&context);
+        if let Some(session) = &mut self.session {
+            session.entry(key).or_default().merge(seen);
         }
-        env.recorder.end(env.now, underway.index, Ending::Ok, siblings);
-        match (&good, &underway.intent.what) {
-            (Good::Read { siblings }, _) => {
-                let values = siblings.visible().iter().filter_map(|(_, version)| version.value().cloned()).collect();
-                self.read.insert(key, (context, values));
+        let mut ended = Ended::Succeeded;
+        match good {
+            Good::Read { siblings, token } => self.has_read(env, &underway, &siblings, token),
+            Good::Written { context } => {
+                env.recorder.end(env.now, underway.index, Ending::Ok);
+                if let Doing::Write { body, .. } = &underway.intent.what {
+                    self.has_written(key, body, context, None);
+                }
             }
-            // The context of a write can be used for the next one, as that of a read can.
-            (Good::Written { .. }, Doing::Write { body, .. }) if self.random.chance(800) => {
-                let values = match body {
-                    Body::Value(value) => vec![value.clone()],
-                    Body::Tombstone => Vec::new(),
-                };
-                self.read.insert(key, (context, values));
+            Good::Changed(changed) => {
+                env.recorder.changed(env.now, underway.index, &changed);
+                if matches!(changed.decision, Decision::Conflict { .. }) {
+                    ended = Ended::Conflicted;
+                }
+                self.has_changed(key, &underway.intent.what, changed);
             }
-            (Good::Written { .. }, _) => {}
         }
         self.release(underway.op);
-        env.actions.push(ClientAction::Done(Ended::Succeeded));
+        env.actions.push(ClientAction::Done(ended));
     }
 
-    fn fail(&mut self, env: &mut ClientEnv<'_>, outcome: Outcome) {
+    fn has_read(&mut self, env: &mut ClientEnv<'_>, underway: &Underway, siblings: &Siblings, token: Option<Token>) {
+        env.recorder.read(env.now, underway.index, siblings, token);
+        let values = siblings.visible().iter().filter_map(|(_, version)| version.value().cloned()).collect();
+        self.read.insert(underway.intent.key, Known { context: siblings.context().clone(), values, token });
+    }
+
+    /// The context of a write can be used for the next one, as that of a read can.
+    fn has_written(&mut self, key: Key, body: &Body, context: Context, token: Option<Token>) {
+        if self.random.chance(800) {
+            let values = match body {
+                Body::Value(value) => vec![value.clone()],
+                Body::Tombstone => Vec::new(),
+            };
+            self.read.insert(key, Known { context, values, token });
+        }
+    }
+
+    fn has_changed(&mut self, key: Key, what: &Doing, Changed { decision, context, .. }: Changed) {
+        // What was decided earlier may have been replaced.
+        let (Doing::Change { change, .. }, false) = (what, context.is_empty()) else { return };
+        match (decision, change) {
+            (Decision::Applied { token, result: Some(result) }, _) => {
+                self.has_written(key, &Body::Value(result), context, Some(token));
+            }
+            (Decision::Applied { token, .. }, Change::Put(value)) => {
+                self.has_written(key, &Body::Value(value.clone()), context, Some(token));
+            }
+            (Decision::Applied { token, .. }, Change::Delete) => self.has_written(key, &Body::Tombstone, context, Some(token)),
+            (Decision::Applied { token, .. }, Change::Cas { body, .. }) => self.has_written(key, body, context, Some(token)),
+            (Decision::Conflict { token, current: Some(values), .. }, _) => {
+                self.read.insert(key, Known { context, values, token: Some(token) });
+            }
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, env: &mut ClientEnv<'_>, gave_up: &GaveUp) {
         let Some(underway) = self.underway.take() else { return };
-        let reads = underway.intent.what == Doing::Read;
-        let ending = if reads || outcome == Outcome::NotApplied { Ending::Fail } else { Ending::Unknown };
-        env.recorder.end(env.now, underway.index, ending, None);
+        let outcome = gave_up.outcome;
         self.update = None;
-        self.release(underway.op);
-        env.actions.push(ClientAction::Done(if reads { Ended::Unanswered } else { Ended::Failed(outcome) }));
+        let is_fenced = matches!(&gave_up.last, Some((_, Trouble::Failed(Failure { reason: Reason::Fenced, .. }))));
+        let ended = match underway.intent.what {
+            Doing::Read => {
+                env.recorder.end(env.now, underway.index, Ending::Fail);
+                Ended::Unanswered
+            }
+            // A coordinator that only could not settle it says nothing of the change.
+            Doing::Settle(_) if !is_fenced => Ended::Failed(Outcome::Unknown),
+            Doing::Write { .. } | Doing::Change { .. } | Doing::Settle(_) => {
+                let ending = if outcome == Outcome::NotApplied { Ending::Fail } else { Ending::Unknown };
+                env.recorder.end(env.now, underway.index, ending);
+                Ended::Failed(outcome)
+            }
+        };
+        self.settles = false;
+        if let (Doing::Change { .. }, Outcome::Unknown, Some(op)) = (&underway.intent.what, outcome, underway.op) {
+            self.unknown = Some(Unsettled { key: underway.intent.key, op, index: underway.index });
+            self.settles = self.random.chance(env.options.client.settle_permille);
+        }
+        // A later operation of its lane would settle it, too.
+        if !self.settles {
+            self.release(underway.op);
+        }
+        env.actions.push(ClientAction::Done(ended));
     }
 
     fn release(&mut self, op: Option<OpId>) {

@@ -1,12 +1,14 @@
 //! What a run's history proves: every promise that the levels in it make, each by a checker that knows nothing of the store.
 
+mod chain;
+
 use std::fmt;
 
 use quorate_checker::finding::{Allowances, Evidence, Finding};
 use quorate_checker::history::{Action, History, KeyId, Nanos, Operation, Outcome};
 use quorate_checker::overlap::Promise;
 use quorate_checker::sessions::Guarantee;
-use quorate_checker::{causality, convergence, dots, durability, once, overlap, sessions, siblings};
+use quorate_checker::{causality, convergence, dots, durability, once, overlap, sessions, siblings, tokens};
 use quorate_protocol::Level;
 use quorate_protocol::level::Access;
 
@@ -27,14 +29,24 @@ pub struct Violation {
 
 /// Kinds of violation that a history alone does not show: what was wrong was not an answer, nor what a replica held, or values must be
 /// read as sets and counters to see it.
-const BEYOND_HISTORY: [&str; 8] =
-    ["liveness", "scan", "hints-left", "handoff-incomplete", "invariant-broken", "counter", "element-missing", "applied-twice"];
+const BEYOND_HISTORY: [&str; 10] = [
+    "liveness",
+    "scan",
+    "hints-left",
+    "handoff-incomplete",
+    "invariant-broken",
+    "counter",
+    "element-missing",
+    "applied-twice",
+    "undecided",
+    "acknowledged-write-not-seen",
+];
 
 impl Violation {
     /// Whether whoever only has the run's history can find it.
     #[must_use]
     pub fn is_in_history(&self) -> bool {
-        !BEYOND_HISTORY.contains(&self.kind)
+        !BEYOND_HISTORY.contains(&self.kind) && !crate::census::KINDS.contains(&self.kind)
     }
 }
 
@@ -44,14 +56,24 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What the checkers say.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) violations: Vec<Violation>,
+    /// Keys of which it is known whether they were linearizable, where that was promised.
+    pub(crate) decided: u64,
+    /// Keys of which it is not.
+    pub(crate) undecided: u64,
+}
+
 /// Judges a history. From `quiet` on all faults were healed and repairs done.
-pub(crate) fn judge(options: &Options, recorder: &mut Recorder, quiet: Nanos) -> Vec<Violation> {
+pub(crate) fn judge(options: &Options, recorder: &mut Recorder, quiet: Nanos) -> Judged {
     let sightings = recorder.sightings();
     // A level that promised more copies than disks were lost is not excused.
     let (history, disks_lost) = (&recorder.history, recorder.disks_lost);
     let excused = |index: &usize| {
         let operation = &history.operations[*index];
-        operation.outcome != Outcome::Ok || promise(options, history, operation).copies <= disks_lost
+        operation.outcome != Outcome::Ok || copies(options, history, operation) <= disks_lost
     };
     recorder.lost = recorder.lost.iter().copied().filter(excused).collect();
     recorder.find_repeated();
@@ -72,7 +94,13 @@ pub(crate) fn judge(options: &Options, recorder: &mut Recorder, quiet: Nanos) ->
     findings.extend(once::twins(history, &repeated).violations.into_iter().map(Finding::from));
     findings.extend(of_sessions(history, &allow).map(Finding::from));
     findings.extend(collections(options, recorder).into_iter().map(Finding::from));
-    findings.iter().map(|finding| told(history, finding)).chain(counters(options, recorder)).collect()
+    findings.extend(tokens::check(history).violations.into_iter().map(Finding::from));
+    findings.extend(once::counters(history).violations.into_iter().map(Finding::from));
+    let mut judged = chain::judge(recorder);
+    judged.violations.extend(findings.iter().map(|finding| told(history, finding)));
+    judged.violations.extend(counters(options, recorder));
+    judged.violations.extend(chain::unseen(recorder, &vanished));
+    judged
 }
 
 fn told(history: &History, finding: &Finding) -> Violation {
@@ -86,15 +114,29 @@ fn level(history: &History, operation: &Operation) -> (Level, bool) {
     (level.parse().expect("the recorder writes levels"), session)
 }
 
+fn access(operation: &Operation) -> Access {
+    match operation.action {
+        Action::Read { .. } => Access::Read,
+        Action::Write { .. } | Action::Delete | Action::Cas { .. } | Action::CasSiblings(_) => Access::Write,
+    }
+}
+
+/// Replicas that an acknowledgement speaks of. A hint counts at `any`, and answers no read.
+fn copies(options: &Options, history: &History, operation: &Operation) -> u32 {
+    let (level, _) = level(history, operation);
+    if level == Level::Any { 0 } else { u32::from(level.needed(access(operation), options.replicas).unwrap_or(0)) }
+}
+
+/// What reads and writes owe each other by their levels. What was chosen comes to eventual reads only later, and linearizable
+/// operations among each other promise more than can be counted.
 fn promise(options: &Options, history: &History, operation: &Operation) -> Promise {
     let (level, _) = level(history, operation);
-    let (access, monotonic) = match operation.action {
-        Action::Read { .. } => (Access::Read, level.is_strict()),
-        Action::Write { .. } | Action::Delete | Action::Cas { .. } | Action::CasSiblings(_) => (Access::Write, false),
-    };
-    // A hint counts at `any`, and answers no read.
-    let copies = if level == Level::Any { 0 } else { level.needed(access, options.replicas).unwrap_or(0) };
-    Promise { copies: u32::from(copies), monotonic }
+    let reads = access(operation) == Access::Read;
+    match level {
+        Level::Linearizable if !reads => Promise::default(),
+        Level::Linearizable => Promise { copies: copies(options, history, operation), monotonic: false },
+        _ => Promise { copies: copies(options, history, operation), monotonic: reads && level.is_strict() },
+    }
 }
 
 /// Sessions promise that a client reads its own writes and never goes back.

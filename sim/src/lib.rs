@@ -28,6 +28,7 @@
 //! Sources: FoundationDB (SIGMOD'21) §4; TigerBeetle's VOPR; Groce et al., *Swarm Testing* (ISSTA'12).
 
 pub mod campaign;
+mod census;
 mod client;
 mod collection;
 mod disk;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use quorate_protocol::chain::operation::Decision;
+use quorate_protocol::chain::state::{Expect, Function};
+use quorate_protocol::chain::{self, Token};
 use quorate_protocol::outcome::Failure;
 use quorate_protocol::replica::{ReplicaReply, ReplicaRequest, Seen};
 use quorate_protocol::session::attempts::Sending;
@@ -67,13 +70,34 @@ pub(crate) enum What {
     Read { seen: Context },
     /// Put or delete; `begin_by` is the tick by which a blind one must have begun.
     Write { op: OpId, attempt: Attempt, begin_by: Option<Tick>, seen: Seen, body: Body },
+    /// Change the key by consensus.
+    Change { op: OpId, attempt: Attempt, change: chain::Change },
+}
+
+impl What {
+    /// Whether an earlier sending of it may have had an effect.
+    pub(crate) fn is_retry(&self) -> bool {
+        matches!(self, Self::Write { attempt, .. } | Self::Change { attempt, .. } if attempt.is_retry())
+    }
 }
 
 /// A coordinator's good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Good {
-    Read { siblings: Siblings },
+    /// `token` is the version, if the level has versions.
+    Read { siblings: Siblings, token: Option<Token> },
     Written { context: Context },
+    Changed(Changed),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) decision: Decision,
+    /// What the change had seen, and itself; nothing if it was found to have been decided earlier.
+    pub(crate) context: Context,
+    /// What its client has seen now.
+    pub(crate) seen: Context,
 }
 
 /// Whom a replica's answer is for, at the node that asked.
@@ -158,6 +182,7 @@ impl fmt::Display for Payload {
             Self::Replica { ticket, key, request, .. } => write!(f, "{key} {request} {ticket}"),
             Self::Reply { ticket, reply: ReplicaReply::State { siblings } } => write!(f, "State {} {ticket}", siblings.context()),
             Self::Reply { ticket, reply: ReplicaReply::Stored } => write!(f, "Stored {ticket}"),
+            Self::Reply { ticket, reply: ReplicaReply::Chain(reply) } => write!(f, "{reply} {ticket}"),
             Self::Reply { ticket, reply: ReplicaReply::Refused(refusal) } => write!(f, "{refusal} {ticket}"),
             Self::Broken => f.write_str("connection broke"),
             Self::Beat { hears_you } => write!(f, "beat{}", if *hears_you { "" } else { ", not hearing you" }),
@@ -192,6 +217,34 @@ impl fmt::Display for Request {
             What::Write { body: Body::Value(value), attempt, seen, .. } => {
                 write!(f, "put {key} {} at {level}{}{}", value.escape_ascii(), Retry(*attempt), Saw(seen))
             }
+            What::Change { attempt, change, .. } => write!(f, "{} {key} at {level}{}", Doing(change), Retry(*attempt)),
+        }
+    }
+}
+
+struct Doing<'a>(&'a chain::Change);
+
+impl fmt::Display for Doing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            chain::Change::Identity => f.write_str("settle what there is of"),
+            chain::Change::Fence => f.write_str("fence"),
+            chain::Change::Put(value) => write!(f, "put {}", value.escape_ascii()),
+            chain::Change::Delete => f.write_str("delete"),
+            chain::Change::Cas { expect, body } => {
+                match expect {
+                    Expect::Token(token) => write!(f, "cas {token}")?,
+                    Expect::Absent => f.write_str("cas absent")?,
+                    Expect::Value(value) => write!(f, "cas {}", value.escape_ascii())?,
+                }
+                match body {
+                    Body::Value(value) => write!(f, " to {}", value.escape_ascii()),
+                    Body::Tombstone => f.write_str(" to absent"),
+                }
+            }
+            chain::Change::Modify(Function::Increment(by)) => write!(f, "increment by {by}"),
+            chain::Change::Modify(Function::Append(tail)) => write!(f, "append {}", tail.escape_ascii()),
+            chain::Change::Modify(Function::SetIfGreater(than)) => write!(f, "set if greater {than}"),
         }
     }
 }
@@ -219,16 +272,40 @@ impl fmt::Display for Saw<'_> {
 impl fmt::Display for Good {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read { siblings } => {
+            Self::Read { siblings, token } => {
                 let visible = siblings.visible();
                 f.write_str(if visible.is_empty() { "holds nothing" } else { "holds" })?;
                 for (dot, version) in visible {
                     let value = version.value().map(|value| value.escape_ascii().to_string()).unwrap_or_default();
                     write!(f, " {value} ({dot})")?;
                 }
-                write!(f, " {}", siblings.context())
+                write!(f, " {}", siblings.context())?;
+                token.map_or(Ok(()), |token| write!(f, " version {token}"))
             }
             Self::Written { context } => write!(f, "written {context}"),
+            Self::Changed(changed) => changed.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.decision {
+            Decision::Applied { token, result } => {
+                write!(f, "applied, version {token}")?;
+                result.as_ref().map_or(Ok(()), |result| write!(f, ", result {}", result.escape_ascii()))
+            }
+            Decision::Conflict { token, current, recorded } => {
+                write!(f, "conflict{} at version {token}", if *recorded { "" } else { ", unrecorded," })?;
+                let current = current.as_deref().unwrap_or_default();
+                current.iter().try_for_each(|value| write!(f, " {}", value.escape_ascii()))
+            }
+            Decision::Inapplicable { why, .. } => why.fmt(f),
+            Decision::Fenced => f.write_str("fenced"),
+            Decision::Superseded => f.write_str("superseded"),
+            Decision::TooOld => f.write_str("too old"),
+            Decision::TooNew => f.write_str("too new"),
+            Decision::Crowded => f.write_str("crowded"),
         }
     }
 }

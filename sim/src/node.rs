@@ -11,6 +11,8 @@
 //! - *Upon a sync that finds the disk full*: refuse all that waits for it, and every write until the next start, which is an unclean one.
 //! - *Upon a peer's silence, or a broken connection*: tell every machine that waits for it.
 
+mod answer;
+mod chain;
 mod coordinator;
 mod handoff;
 mod replica;
@@ -18,6 +20,8 @@ mod replica;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_anti_entropy::{Handoff, HandoffInput};
+use quorate_protocol::chain::message::ChainReply;
+use quorate_protocol::chain::Ballots;
 use quorate_protocol::hlc::{Hlc, HybridClock};
 use quorate_protocol::machine::{Input, Timer};
 use quorate_protocol::notes::{Mark, Notes};
@@ -27,6 +31,7 @@ use quorate_protocol::{Body, Context, Defect, Dot, KeyEpoch, KeyRecord, OpId, Ti
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
 use self::coordinator::{Forwarded, NoAnswer, Operation};
+use crate::census::Sight;
 use crate::disk::{Change, Disk, Lsn, NodeRecord};
 use crate::message::{Address, Identity, Key, Message, Payload, Ticket};
 use crate::options::Options;
@@ -54,6 +59,8 @@ pub(crate) enum Action {
     Alarm(Tick, Alarm),
     /// A write got its dot.
     Minted(MintRecord),
+    /// Something happened to a key's chain.
+    Chain(Key, Sight),
     Mark(Mark),
 }
 
@@ -67,6 +74,8 @@ pub(crate) enum Alarm {
     /// The time of a write that was handed on is up.
     Forwarded(u64),
     Beat,
+    /// What was accepted of a key may still be undecided.
+    Finish(Key),
     Synced(Lsn),
     Handoff(NodeId),
     HintSilent {
@@ -102,11 +111,13 @@ pub(crate) enum Waiter {
     Reply {
         to: Address,
         ticket: Ticket,
+        key: Key,
         reply: ReplicaReply,
     },
     /// An operation of this node's own, for what its own replica has to say.
     Here {
         number: u64,
+        key: Key,
         reply: ReplicaReply,
     },
     Hint {
@@ -147,6 +158,11 @@ struct Process {
     next_number: u64,
     operations: BTreeMap<u64, Operation>,
     forwarded: BTreeMap<u64, Forwarded>,
+    /// The proposer of each key, among the operations.
+    proposers: BTreeMap<Key, u64>,
+    ballots: Option<Ballots>,
+    /// Keys that are looked at again because what is accepted of them is not known to be chosen.
+    watched: BTreeSet<Key>,
     peers: BTreeMap<NodeId, Peer>,
     handoffs: BTreeMap<NodeId, Handoff>,
     fallback: Vec<(Key, KeyRecord)>,
@@ -208,11 +224,13 @@ impl Node {
         self.process = Process {
             clock: HybridClock::resume(Hlc::at_ms(self.wall_ms(env.now))),
             next_epoch: last.epochs_reserved,
+            ballots: Some(self.ballots(env, last.boot + 1)),
             handoffs: peers.keys().map(|node| (*node, handoff::fresh(env.options))).collect(),
             peers,
             ..Process::default()
         };
         self.state = State::Running;
+        self.take_stock(env);
         self.beat(env);
     }
 
@@ -248,7 +266,7 @@ impl Node {
 
     fn partition(&self, env: &Env<'_>, key: Key) -> PartitionRecord {
         let role = if env.homes[usize::from(key.0)].contains(self.id) { Role::Home } else { Role::Stranger };
-        PartitionRecord { epoch: self.epoch(), role }
+        PartitionRecord { epoch: self.epoch(), role, write_mode: env.options.keys[usize::from(key.0)].write_mode }
     }
 
     fn send(&self, env: &mut Env<'_>, to: Address, payload: Payload) {
@@ -348,6 +366,7 @@ impl Node {
             Alarm::Operation { number, timer } => self.feed(env, number, Input::Timer(timer)),
             Alarm::Forwarded(number) => self.forward_ended(env, number, Err(NoAnswer::TimedOut)),
             Alarm::Beat => self.beat(env),
+            Alarm::Finish(key) => self.finish(env, key),
             Alarm::Synced(lsn) if self.disk.is_full && self.disk.takes_writes() => {
                 env.actions.push(Action::Mark(Mark::WritesGivenUp));
                 let told = self.disk.give_up(lsn, env.random);
@@ -399,8 +418,14 @@ impl Node {
     fn settle(&mut self, env: &mut Env<'_>, told: Vec<Waiter>) {
         for waiter in told {
             match waiter {
-                Waiter::Reply { to, ticket, reply } => self.send(env, to, Payload::Reply { ticket, reply }),
-                Waiter::Here { number, reply } => self.answered(env, number, Input::Reply { from: self.id, reply }),
+                Waiter::Reply { to, ticket, key, reply } => {
+                    say(env, key, &reply);
+                    self.send(env, to, Payload::Reply { ticket, reply });
+                }
+                Waiter::Here { number, key, reply } => {
+                    say(env, key, &reply);
+                    self.answered(env, number, Input::Reply { from: self.id, reply });
+                }
                 Waiter::Hint { number, target } => {
                     self.feed(env, number, Input::HintKept(target));
                     self.hand_off(env, target, HandoffInput::Kept);
@@ -434,7 +459,8 @@ impl Node {
 
     /// Whether it works on an operation, or something it wrote is not yet synced.
     pub(crate) fn is_busy(&self) -> bool {
-        self.disk.has_unsynced() || !self.process.operations.is_empty() || !self.process.forwarded.is_empty()
+        let works = self.process.operations.values().any(Operation::is_busy);
+        self.disk.has_unsynced() || works || !self.process.forwarded.is_empty()
     }
 
     fn is_up(&self, node: NodeId) -> bool {
@@ -445,6 +471,17 @@ impl Node {
     fn down(&self, homes: &PreferenceList) -> BTreeSet<NodeId> {
         homes.iter().filter(|node| !self.is_up(*node)).collect()
     }
+}
+
+/// Notes what a replica says of a chain when it says it.
+fn say(env: &mut Env<'_>, key: Key, reply: &ReplicaReply) {
+    let ReplicaReply::Chain(reply) = reply else { return };
+    let sight = match &**reply {
+        ChainReply::Accepted { ballot } => Sight::Voted(*ballot),
+        ChainReply::Promised { ballot, .. } => Sight::Promised(*ballot),
+        ChainReply::View(_) | ChainReply::Rejected(_) | ChainReply::Dirty { .. } | ChainReply::Learned => return,
+    };
+    env.actions.push(Action::Chain(key, sight));
 }
 
 fn mark(env: &mut Env<'_>, mut notes: Notes) {

@@ -3,17 +3,17 @@
 //! **Promise.** [`Options::draw`] is a function of the seed and the [`Limits`] alone. Limits only ever take something away, and
 //! what they leave is drawn as it would have been without them, so a failing run can be made smaller and still be named in one line.
 
+mod keys;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
+use quorate_protocol::Defect;
 use quorate_protocol::options::{Awkward, Options as CoreOptions};
-use quorate_protocol::{Defect, Level};
 
+pub use self::keys::{KeyOptions, LevelMix, Traffic, UnknownTraffic, Workload};
 use crate::fault::FaultKind;
 use crate::random::Random;
-
-/// Virtual length of the chaos, in microseconds.
-pub const CHAOS_MICROS: u64 = 40_000_000;
 
 /// Longest sync of a slow disk, in microseconds.
 const SLOW_SYNC_MICROS: u64 = 200_000;
@@ -36,39 +36,8 @@ pub struct Limits {
     pub without: BTreeSet<FaultKind>,
     /// A planted defect.
     pub defect: Option<Defect>,
-}
-
-/// What clients do with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Workload {
-    /// Reads, blind puts, puts with the context last read, deletes of either kind.
-    Register,
-    /// Reads, and puts and deletes with the context of a read just before.
-    Resolved,
-    /// Reads, and puts that keep every other version beside them.
-    Siblings,
-    /// A set of elements: read, merge the siblings, add one, write with the context.
-    Set,
-    /// A counter per client, read and written like the set.
-    Counter,
-}
-
-/// The levels at which a key is read and written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LevelMix {
-    /// Levels of reads.
-    pub reads: Vec<Level>,
-    /// Levels of writes.
-    pub writes: Vec<Level>,
-}
-
-/// One key of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyOptions {
-    /// What is done with it.
-    pub workload: Workload,
-    /// At which levels.
-    pub levels: LevelMix,
+    /// The kinds of key, instead of what the seed draws.
+    pub traffic: Option<Traffic>,
 }
 
 /// How the network treats messages.
@@ -109,6 +78,13 @@ pub struct NodeOptions {
     pub background_repair_permille: u32,
     /// Keys that a fallback remembers its dots of.
     pub fallback_keys_max: usize,
+    /// Wait before a proposer sends a message again, in microseconds.
+    pub resend_micros: u64,
+    /// A node keeps its proposers while nobody waits for them.
+    pub keeps_proposers: bool,
+    /// How long after its deadline a message about a chain is still taken, in microseconds: how late a coordinator that stood still may
+    /// come.
+    pub late_micros: u64,
 }
 
 /// How clients behave.
@@ -124,6 +100,10 @@ pub struct ClientOptions {
     pub stranger_permille: u32,
     /// Clients of 1000 that keep a session.
     pub session_permille: u32,
+    /// Linearizable operations of 1000 that do not go to the first home replica first.
+    pub wander_permille: u32,
+    /// Linearizable changes of unknown outcome, of 1000, that are settled as never to be applied.
+    pub settle_permille: u32,
 }
 
 /// Everything that a seed decides before the first event.
@@ -137,6 +117,8 @@ pub struct Options {
     pub nodes: u8,
     /// Home replicas of each key.
     pub replicas: u8,
+    /// Which kinds of key there are.
+    pub traffic: Traffic,
     /// The keys.
     pub keys: Vec<KeyOptions>,
     /// Clients.
@@ -169,7 +151,8 @@ impl Options {
         let nodes = nodes.min(limits.nodes.unwrap_or(7)).max(replicas);
         let clients = u8::try_from(random.between(3, 6)).expect("at most 6");
         let awkward = awkward(&mut random);
-        let keys = keys(seed, replicas);
+        let traffic = limits.traffic.unwrap_or_else(|| Traffic::draw(seed));
+        let keys = keys::draw(seed, traffic, replicas);
         let keys_max = usize::from(limits.keys.unwrap_or(u8::MAX)).max(1);
         let faults = faults(seed, replicas, &limits.without);
         let node = node(seed);
@@ -177,13 +160,14 @@ impl Options {
             seed,
             nodes,
             replicas,
+            traffic,
+            operations: traffic.operations(keys.len()).min(limits.operations.unwrap_or(u32::MAX)),
             keys: keys.into_iter().take(keys_max).collect(),
             clients: clients.min(limits.clients.unwrap_or(u8::MAX)).max(1),
-            operations: OPERATIONS.min(limits.operations.unwrap_or(u32::MAX)),
-            chaos_micros: CHAOS_MICROS,
+            chaos_micros: traffic.chaos_micros(),
             network: network(seed, &faults),
             node,
-            client: client(seed, &node),
+            client: client(seed, traffic, &node),
             core: CoreOptions { defect: limits.defect, awkward },
             is_scripted: false,
             faults,
@@ -221,45 +205,6 @@ fn faults(seed: u64, replicas: u8, without: &BTreeSet<FaultKind>) -> BTreeSet<Fa
     kinds
 }
 
-fn keys(seed: u64, replicas: u8) -> Vec<KeyOptions> {
-    const WORKLOADS: [Workload; 6] =
-        [Workload::Register, Workload::Register, Workload::Resolved, Workload::Siblings, Workload::Set, Workload::Counter];
-    let mut random = Random::of(seed, "keys");
-    let count = random.pick(&[1, 1, 2, 3, 5]);
-    let key = |_| {
-        let workload = random.pick(&WORKLOADS);
-        let levels = if workload == Workload::Counter { overlapping(&mut random, replicas) } else { levels(&mut random, replicas) };
-        KeyOptions { workload, levels }
-    };
-    (0..count).map(key).collect()
-}
-
-/// Levels of which every read meets every write.
-fn overlapping(random: &mut Random, replicas: u8) -> LevelMix {
-    let of = |reads: &[Level], writes: &[Level]| LevelMix { reads: reads.to_vec(), writes: writes.to_vec() };
-    match random.below(4) {
-        0 => {
-            let r = u8::try_from(random.between(1, u64::from(replicas))).expect("at most 5");
-            let level = Level::Counts { r, w: replicas + 1 - r };
-            of(&[level], &[level])
-        }
-        1 => of(&[Level::Quorum, Level::All], &[Level::Quorum]),
-        _ => of(&[Level::Quorum], &[Level::Quorum]),
-    }
-}
-
-fn levels(random: &mut Random, replicas: u8) -> LevelMix {
-    let of = |reads: &[Level], writes: &[Level]| LevelMix { reads: reads.to_vec(), writes: writes.to_vec() };
-    match random.below(8) {
-        0 => of(&[Level::One], &[Level::One]),
-        1 => of(&[Level::One], &[Level::Any, Level::One]),
-        2 => of(&[Level::One, Level::Quorum], &[Level::Any, Level::Quorum]),
-        3 => of(&[Level::One, Level::Quorum, Level::All], &[Level::Any, Level::One, Level::Quorum, Level::All]),
-        4 => of(&[Level::Counts { r: 1, w: 1 }, Level::Counts { r: 2, w: 1 }], &[Level::Counts { r: 1, w: 2 }]),
-        _ => overlapping(random, replicas),
-    }
-}
-
 fn network(seed: u64, faults: &BTreeSet<FaultKind>) -> NetworkOptions {
     let mut random = Random::of(seed, "network options");
     let delay_micros_min = random.between(50, 1_000);
@@ -289,19 +234,28 @@ fn node(seed: u64) -> NodeOptions {
         siblings_max: random.pick(&[3, 8, 16]),
         background_repair_permille: random.pick(&[0, 100, 1_000]),
         fallback_keys_max: random.pick(&[0, 1, 100]),
+        resend_micros: random.pick(&[5_000, 50_000, 300_000]),
+        keeps_proposers: random.chance(500),
+        late_micros: random.pick(&[0, 20_000_000]),
     }
 }
 
-fn client(seed: u64, node: &NodeOptions) -> ClientOptions {
+fn client(seed: u64, traffic: Traffic, node: &NodeOptions) -> ClientOptions {
     let mut random = Random::of(seed, "client options");
     let deadline_micros = random.pick(&[300_000, 2_000_000, 2_000_000]);
+    // A write takes up to two syncs, a strict read may repair before; a round of consensus takes two, and may follow upon another.
+    let syncs = if traffic == Traffic::Eventual { 5 } else { 8 };
+    let silence_micros = random.pick(&[60_000, 700_000]);
+    // Whoever asks further coordinators before a round can be over lets them compete with each other.
+    let is_patient = traffic != Traffic::Eventual && !Random::of(seed, "impatience").chance(150);
     ClientOptions {
-        // A write takes up to two syncs, a strict read may repair before.
-        deadline_micros: deadline_micros.max(node.sync_micros_max * 5),
-        silence_micros: random.pick(&[60_000, 700_000]),
+        deadline_micros: deadline_micros.max(node.sync_micros_max * syncs),
+        silence_micros: if is_patient { silence_micros.max(node.sync_micros_max * 3) } else { silence_micros },
         burst_permille: random.pick(&[300, 600, 900]),
         session_permille: random.pick(&[0, 500, 1_000]),
         stranger_permille: random.pick(&[50, 150, 500]),
+        wander_permille: random.pick(&[50, 300, 1_000]),
+        settle_permille: random.pick(&[0, 300]),
     }
 }
 
@@ -310,6 +264,9 @@ impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(defect) = self.defect {
             write!(f, " --bug {defect}")?;
+        }
+        if let Some(traffic) = self.traffic {
+            write!(f, " --workload {traffic}")?;
         }
         for (name, limit) in [("nodes", self.nodes), ("keys", self.keys), ("clients", self.clients)] {
             if let Some(limit) = limit {
@@ -329,10 +286,12 @@ impl fmt::Display for Limits {
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, nodes, replicas, clients, operations, network, node, client, .. } = self;
-        writeln!(f, "seed {seed}: {nodes} nodes, {replicas} replicas, {clients} clients, {operations} operations")?;
+        writeln!(f, "seed {seed}: {nodes} nodes, {replicas} replicas, {clients} clients, {operations} operations, {} traffic", self.traffic)?;
         for (number, key) in self.keys.iter().enumerate() {
             let LevelMix { reads, writes } = &key.levels;
-            writeln!(f, "  key k{number}: {:?}, read at {}, written at {}", key.workload, join(reads.iter()), join(writes.iter()))?;
+            let (workload, mode) = (key.workload, key.write_mode);
+            let levels = format!("read at {}, written at {}", join(reads.iter()), join(writes.iter()));
+            writeln!(f, "  key k{number}: {workload:?} in a bucket {mode:?}, {levels}")?;
         }
         let faults = if self.faults.is_empty() { "none".to_owned() } else { join(self.faults.iter()) };
         writeln!(f, "  faults: {faults}")?;

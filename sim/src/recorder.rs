@@ -1,11 +1,14 @@
 //! The history of a run, as its clients see it, with the little more that only a simulator knows: what each write covered.
 
+mod chain;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_checker::dots::Sighting;
 use quorate_checker::history::{Action, Detail, FinalState, FinalVersion, History, KeyId, Operation, Outcome, Seen, ValueId, WordId};
-use quorate_protocol::{Attempt, Body, Dot, Level, OpId, Siblings, Tick};
+use quorate_protocol::chain::Change;
+use quorate_protocol::{Attempt, Body, Context, Dot, Level, OpId, Siblings, Tick};
 
 use crate::message::Key;
 use crate::node::MintRecord;
@@ -14,13 +17,15 @@ use crate::node::MintRecord;
 pub(crate) type Index = usize;
 
 /// A dot that was given out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) dot: Dot,
     /// What it stands for; `None` is a tombstone.
     value: Option<ValueId>,
     /// The operation it was given to.
     pub(crate) index: Option<Index>,
+    /// The values that it replaces, if an eventual write made it.
+    pub(crate) covers: Option<Box<[ValueId]>>,
 }
 
 /// Records operations and dots.
@@ -39,6 +44,12 @@ pub(crate) struct Recorder {
     pub(crate) disks_lost: u32,
     /// Operations that were given more than one dot: a retry found no trace of its first try.
     pub(crate) repeated: BTreeSet<Index>,
+    /// Increments, which amount to a compare-and-set that is known only when they are answered.
+    increments: BTreeMap<Index, (Key, OpId)>,
+    /// Compare-and-sets by version.
+    by_version: BTreeSet<Index>,
+    /// What the answers of linearizable operations had seen.
+    pub(crate) answered: Vec<(Index, Context)>,
 }
 
 /// What an operation is, when it begins.
@@ -49,9 +60,17 @@ pub(crate) struct Begun<'a> {
     pub(crate) level: Level,
     pub(crate) session: bool,
     /// The operation's name and what it writes, unless it reads.
-    pub(crate) write: Option<(OpId, &'a Body)>,
+    pub(crate) put: Option<(OpId, Put<'a>)>,
     /// For a write with a context: the values that the answer had shown which it came with.
     pub(crate) shown: Option<&'a [Bytes]>,
+}
+
+/// What an operation writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Put<'a> {
+    Eventual(&'a Body),
+    /// A linearizable change, and the values that a compare-and-set's expectation stands for.
+    Chain(&'a Change, &'a [Bytes]),
 }
 
 impl Recorder {
@@ -78,20 +97,22 @@ impl Recorder {
         let index = self.history.operations.len();
         let key = self.key(begun.key);
         let level = self.level(begun.level, begun.session);
-        let action = match begun.write {
+        let action = match begun.put {
             None => Action::Read { seen: None },
-            Some((_, Body::Tombstone)) => Action::Delete,
-            Some((_, Body::Value(value))) => Action::Write { value: self.value(value) },
+            Some((_, Put::Eventual(Body::Tombstone))) => Action::Delete,
+            Some((_, Put::Eventual(Body::Value(value)))) => Action::Write { value: self.value(value) },
+            Some((op, Put::Chain(change, expected))) => self.action(index, begun.key, op, change, expected),
         };
         let shown = begun.shown.map(|shown| {
             let mut shown: Vec<ValueId> = shown.iter().map(|value| self.value(value)).collect();
             shown.sort_unstable();
             shown.into()
         });
-        let detail = begun.write.map(|(op, _)| {
+        let detail = begun.put.map(|(op, put)| {
             self.by_op.insert(op, index);
             let op_id = Some(self.history.names.word(&op.to_string()));
-            Box::new(Detail { op_id, covers: Some(Box::default()), shown, attempts: Some(0), ..Detail::default() })
+            let covers = matches!(put, Put::Eventual(_)).then(Box::default);
+            Box::new(Detail { op_id, covers, shown, attempts: Some(0), ..Detail::default() })
         });
         self.history.operations.push(Operation {
             process: u64::from(begun.client),
@@ -113,19 +134,19 @@ impl Recorder {
         }
     }
 
-    /// An operation ended; `siblings` is what it read.
-    pub(crate) fn end(&mut self, now: Tick, index: Index, outcome: Outcome, siblings: Option<&Siblings>) {
-        let seen = siblings.map(|siblings| self.seen(siblings));
+    /// An operation ended.
+    pub(crate) fn end(&mut self, now: Tick, index: Index, outcome: Outcome) {
         let end = (outcome != Outcome::Unknown).then(|| self.nanos(now));
         let operation = &mut self.history.operations[index];
         operation.outcome = outcome;
         operation.end = end;
-        if let Action::Read { seen: read } = &mut operation.action {
-            *read = seen;
+        let is_cas = matches!(operation.action, Action::Cas { .. } | Action::CasSiblings(_));
+        if let (true, Some(detail)) = (is_cas && outcome == Outcome::Fail, &mut operation.detail) {
+            detail.refused = true;
         }
     }
 
-    fn seen(&mut self, siblings: &Siblings) -> Seen {
+    pub(super) fn seen(&mut self, siblings: &Siblings) -> Seen {
         let mut values: Vec<ValueId> =
             siblings.visible().iter().filter_map(|(_, version)| version.value()).map(|value| self.value(value)).collect();
         values.sort_unstable();
@@ -146,15 +167,17 @@ impl Recorder {
         let index = minted.op.and_then(|op| self.by_op.get(&op).copied());
         let dots = self.dots.entry(minted.key).or_default();
         let replaced = dots.iter().filter(|given| given.dot != minted.dot && minted.covers.covers(given.dot));
-        let covered: Vec<ValueId> = replaced.filter_map(|given| given.value).collect();
-        dots.push(Given { dot: minted.dot, value, index });
+        let mut covered: Vec<ValueId> = replaced.filter_map(|given| given.value).collect();
+        covered.sort_unstable();
+        covered.dedup();
+        // A write that found its own first try covers nothing by it.
+        covered.retain(|covered| Some(*covered) != value);
+        dots.push(Given { dot: minted.dot, value, index, covers: Some(covered.clone().into()) });
         let Some(detail) = index.and_then(|index| self.history.operations[index].detail.as_mut()) else { return };
         let mut all = detail.covers.take().unwrap_or_default().into_vec();
         all.extend(covered);
         all.sort_unstable();
         all.dedup();
-        // A write that found its own first try covers nothing by it.
-        all.retain(|covered| Some(*covered) != value);
         detail.covers = Some(all.into());
         let dot = self.history.names.word(&minted.dot.to_string());
         if !detail.dots.contains(&dot) {

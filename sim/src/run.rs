@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use quorate_checker::history::{History, Nanos};
+use quorate_protocol::chain::Ballot;
 use quorate_protocol::notes::Mark;
 use quorate_protocol::{Level, Tick};
 use quorate_ring::NodeId;
@@ -24,6 +25,9 @@ const DRAIN_MICROS_MAX: u64 = 180_000_000;
 
 /// Age of hints that no run reaches, in milliseconds.
 const HINT_AGE_MS_SAFE: u64 = 1_000_000;
+
+/// Time within which every accepted state is decided, in microseconds: the longest wait of a replica, and what it does then.
+const FINISH_MICROS: u64 = 12_000_000;
 
 /// How often an operation may fail in a healthy cluster before that counts as broken.
 const TRIES: u32 = 6;
@@ -65,6 +69,7 @@ pub fn simulate(options: &Options, keeps_trace: bool) -> Report {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
         violations.push(Violation { kind: "invariant-broken", words: format!("invariant-broken: {text}"), operations: Vec::new() });
     }
+    violations.append(&mut world.census.violations);
     let mut tally = world.tally;
     for operation in &world.recorder.history.operations {
         *tally.operations.entry(operation.outcome).or_default() += 1;
@@ -92,15 +97,20 @@ fn play(world: &mut World, violations: &mut Vec<Violation>, quiet: &mut Nanos) {
     violations.extend(handed_off(world));
     violations.extend(liveness(world));
     violations.extend(drain(world));
+    finish(world);
     violations.extend(scan(world));
     world.run_until(world.now.after(SETTLE_MICROS / 2));
     *quiet = world.now.0 * 1_000;
     violations.extend(scan(world));
     world.run_until(world.now.after(SETTLE_MICROS / 2));
+    violations.extend(decided(world));
     record_finals(world);
+    world.recorder.resolve_increments(&world.census);
     let options = world.options.clone();
     let judged = judge(&options, &mut world.recorder, *quiet);
-    violations.splice(0..0, judged);
+    (world.tally.keys_decided, world.tally.keys_undecided) = (judged.decided, judged.undecided);
+    world.tally.chosen = world.census.chosen_count();
+    violations.splice(0..0, judged.violations);
 }
 
 fn chaos(world: &mut World) {
@@ -141,20 +151,21 @@ fn liveness(world: &mut World) -> Vec<Violation> {
     violations
 }
 
-/// Reads a key and writes it in place of what was read, until both succeed.
+/// Reads a key and writes it in place of what was read, until both succeed. A key that is changed by consensus is, here too.
 fn read_and_written(world: &mut World, key: Key) -> Option<Violation> {
+    let workload = world.options.keys[usize::from(key.0)].workload;
+    let level = if workload.is_linearizable() { Level::Linearizable } else { Level::Quorum };
     for _ in 0..TRIES {
-        if !try_once(world, Intent { key, level: Level::Quorum, what: Doing::Read }) {
+        if !try_once(world, Intent { key, level, what: Doing::Read }) {
             continue;
         }
-        let workload = world.options.keys[usize::from(key.0)].workload;
         let scanner = scanner(world);
-        let update = world.clients.get_mut(&scanner).expect("clients stay").update(key, Level::Quorum, workload);
+        let update = world.clients.get_mut(&scanner).expect("clients stay").update(key, workload);
         if try_once(world, update) {
             return None;
         }
     }
-    Some(stuck("liveness", key, "read and written", Level::Quorum))
+    Some(stuck("liveness", key, "read and written", level))
 }
 
 /// The client that does what the run itself wants done.
@@ -220,7 +231,8 @@ fn handed_off(world: &World) -> Option<Violation> {
         return None;
     }
     let record = |home: &NodeId, key: &Key| world.nodes[home].disk.durable().records.get(key).map(|record| &record.eventual);
-    for key in keys(world) {
+    // What was chosen is told to replicas once, and found out by the others when they are asked.
+    for key in keys(world).filter(|key| !world.options.keys[usize::from(key.0)].workload.is_linearizable()) {
         let homes: Vec<NodeId> = world.homes[usize::from(key.0)].iter().collect();
         if let Some(home) = homes.iter().find(|home| record(home, &key) != record(&homes[0], &key)) {
             let words =
@@ -229,6 +241,35 @@ fn handed_off(world: &World) -> Option<Violation> {
         }
     }
     None
+}
+
+/// Gives nodes the time to decide what they have accepted.
+fn finish(world: &mut World) {
+    if world.options.keys.iter().any(|key| key.workload.is_linearizable()) {
+        world.run_until(world.now.after(FINISH_MICROS));
+    }
+}
+
+/// All home replicas of a key that are left know the same state to be chosen.
+fn decided(world: &World) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for key in keys(world).filter(|key| world.options.keys[usize::from(key.0)].workload.is_linearizable()) {
+        let homes = alive(world, key);
+        if homes.len() <= usize::from(world.options.replicas / 2) {
+            continue;
+        }
+        let place = |home: &NodeId| {
+            let record = world.nodes[home].disk.durable().records.get(&key);
+            record.map_or((Ballot::ZERO, Ballot::ZERO), |record| (record.chain.accepted_at(), record.chain.decided))
+        };
+        let first = place(&homes[0]).0;
+        if let Some(home) = homes.iter().find(|home| place(home) != (first, first)) {
+            let ((accepted, decided), other) = (place(home), homes[0]);
+            let words = format!("undecided: {key}: {home} has accepted {accepted} and knows {decided} to be chosen; {other} has accepted {first}");
+            violations.push(Violation { kind: "undecided", words, operations: Vec::new() });
+        }
+    }
+    violations
 }
 
 /// Reads every key from every home replica that is left.

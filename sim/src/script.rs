@@ -5,7 +5,7 @@
 //!
 //! | command | what it does |
 //! |---|---|
-//! | `cluster nodes=3 replicas=3` | comes first; `session=c1` lets a client keep a session, `bug=NAME` plants a defect |
+//! | `cluster nodes=3 replicas=3` | comes first; `session=c1` lets a client keep a session, `bug=NAME` plants a defect, `bucket=mixed` or `bucket=lin_only` takes linearizable operations |
 //! | `put c1 k1 v1 level=quorum via=n1,n2` | lets a client write, at these coordinators first to last, and waits for its end |
 //! | `delete c1 k1 ..`, `get c1 k1 ..` | the same for the other operations |
 //! | `begin put ..`, `finish c1` | begins without waiting; waits for the end of what was begun |
@@ -18,6 +18,8 @@
 //! | `fall-behind n1`, `catch-up n1` | it acts under the ring epoch before the current one; under the current one |
 //! | `show k1` | what every home replica holds durably, and the hints kept |
 //! | `judge`, `judge at-rest` | what the checkers say of the history so far; with `at-rest`, also of what replicas hold |
+//! | `cas c1 k1 absent v1 via=n1`, `cas c1 k1 v1 v2 ..`, `cas c1 k1 version v2 ..` | compares with nothing, a value, or the version its client read or wrote last |
+//! | `incr c1 k1 via=n1`, `fence c1 k1 via=n1` | increments; sees to it that the client's last change of unknown outcome is never applied |
 //!
 //! A write is blind unless `context` (what its client read or wrote last) or `concurrent` (nothing) follows the value. There is one key,
 //! `k1`, and there are four clients. Every value is written once: that is how a checker knows whose it is.
@@ -29,18 +31,20 @@ mod command;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use quorate_protocol::chain::{Change, ChainRecord};
+use quorate_protocol::chain::state::{Expect, Function};
 use quorate_protocol::options::Options as CoreOptions;
 use quorate_protocol::replica::Seen;
 use quorate_protocol::{Body, Level, Siblings, Tick};
 use quorate_ring::NodeId;
 
-use self::command::{Cast, Command, Deed, Sight, What};
+use self::command::{Cast, Command, Deed, Expected, Sight, What};
 use crate::client::{Doing, Intent};
 use crate::fault::{Episode, Fault};
 use crate::judge::judge;
 use crate::message::{Address, Key};
 use crate::node::{Node, State};
-use crate::options::{ClientOptions, KeyOptions, LevelMix, Limits, NetworkOptions, NodeOptions, Options, Workload};
+use crate::options::{ClientOptions, KeyOptions, LevelMix, Limits, NetworkOptions, NodeOptions, Options, Traffic, Workload};
 use crate::trace::Line;
 use crate::world::World;
 
@@ -119,6 +123,12 @@ pub enum Mistake {
     WrittenTwice {
         /// The value.
         value: String,
+    },
+    /// A change of unknown outcome was to be settled, and there is none.
+    #[error("c{client} knows the outcome of all its changes")]
+    NothingUnknown {
+        /// The client.
+        client: u8,
     },
     /// A link that is not held cannot deliver.
     #[error("{from} -> {to} is not held")]
@@ -270,17 +280,37 @@ impl Play {
         }
         let what = match what {
             What::Get => Doing::Read,
+            What::Put(value, Sight::Blind) if level == Level::Linearizable => change(Change::Put(self.fresh(value)?), Vec::new()),
+            What::Delete(Sight::Blind) if level == Level::Linearizable => change(Change::Delete, Vec::new()),
+            What::Cas(expected, value) => self.cas(client, expected, value)?,
+            What::Increment => change(Change::Modify(Function::Increment(1)), Vec::new()),
+            What::Fence => Doing::Settle(self.world.clients[&client].last_unknown().ok_or(Mistake::NothingUnknown { client })?),
             What::Delete(sight) => Doing::Write { body: Body::Tombstone, seen: self.seen(client, sight)? },
             What::Put(value, sight) => {
                 let seen = self.seen(client, sight)?;
-                if !self.written.insert(value.clone()) {
-                    return Err(Mistake::WrittenTwice { value });
-                }
-                Doing::Write { body: Body::Value(Bytes::from(value)), seen }
+                Doing::Write { body: Body::Value(self.fresh(value)?), seen }
             }
         };
         self.world.begin(client, via, Intent { key: KEY, level, what });
         Ok(())
+    }
+
+    fn cas(&mut self, client: u8, expected: Expected, value: String) -> Result<Doing, Mistake> {
+        let (expect, expected) = match expected {
+            Expected::Absent => (Expect::Absent, Vec::new()),
+            Expected::Value(value) => (Expect::Value(Bytes::from(value)), Vec::new()),
+            Expected::Version => {
+                let (token, values) = self.world.clients[&client].last_version(KEY).ok_or(Mistake::NothingSeen { client })?;
+                (Expect::Token(token), values)
+            }
+        };
+        let body = Body::Value(self.fresh(value)?);
+        Ok(change(Change::Cas { expect, body }, expected))
+    }
+
+    /// A value that was not written before.
+    fn fresh(&mut self, value: String) -> Result<Bytes, Mistake> {
+        if self.written.insert(value.clone()) { Ok(Bytes::from(value)) } else { Err(Mistake::WrittenTwice { value }) }
     }
 
     fn seen(&self, client: u8, sight: Sight) -> Result<Seen, Mistake> {
@@ -306,7 +336,8 @@ impl Play {
         let nodes = &self.world.nodes;
         let held = |home: &NodeId| {
             let record = nodes[home].disk.durable().records.get(&KEY);
-            format!("{home} {}{}", contents(record.map(|record| &record.eventual)), remark(&nodes[home]))
+            let chain = record.map(|record| standing(&record.chain)).unwrap_or_default();
+            format!("{home} {}{chain}{}", contents(record.map(|record| &record.eventual)), remark(&nodes[home]))
         };
         let hints = nodes.values().flat_map(|keeper| {
             let kept = keeper.disk.durable().hints.iter();
@@ -324,13 +355,19 @@ impl Play {
             }
         }
         // What replicas hold is judged from their final states alone: no read counts as one that must see all.
-        let violations = judge(&self.world.options, &mut self.world.recorder, u64::MAX);
+        self.world.recorder.resolve_increments(&self.world.census);
+        let mut violations = judge(&self.world.options, &mut self.world.recorder, u64::MAX).violations;
+        violations.extend(self.world.census.violations.iter().cloned());
         self.world.recorder.history.finals.clear();
         if violations.is_empty() {
             return vec!["no promise broken".to_owned()];
         }
         violations.iter().map(ToString::to_string).collect()
     }
+}
+
+fn change(change: Change, expected: Vec<Bytes>) -> Doing {
+    Doing::Change { change, expected }
 }
 
 fn nobody(who: Address) -> Mistake {
@@ -342,6 +379,19 @@ fn contents(siblings: Option<&Siblings>) -> String {
         Some(siblings) if !siblings.is_empty() => format!("holds {}, has seen {}", versions(siblings), siblings.context()),
         Some(_) | None => "holds nothing".to_owned(),
     }
+}
+
+/// What a replica has promised, accepted and learned.
+fn standing(chain: &ChainRecord) -> String {
+    if chain.promised.is_zero() {
+        return String::new();
+    }
+    let accepted = chain.accepted.as_ref().map_or_else(
+        || "accepted nothing".to_owned(),
+        |accepted| format!("accepted {} at {} ({})", accepted.state.token(), accepted.ballot, versions(&accepted.state.siblings)),
+    );
+    let decided = if chain.decided == chain.accepted_at() { "decided".to_owned() } else { format!("decided {}", chain.decided) };
+    format!("; promised {}, {accepted}, {decided}", chain.promised)
 }
 
 fn versions(siblings: &Siblings) -> String {
@@ -364,12 +414,15 @@ fn remark(node: &Node) -> &'static str {
 
 /// A quick, steady cluster with patient clients.
 fn options(cast: &Cast) -> Options {
-    let key = KeyOptions { workload: Workload::Register, levels: LevelMix { reads: vec![Level::One], writes: vec![Level::One] } };
+    let levels = LevelMix { reads: vec![Level::One], writes: vec![Level::One] };
+    let workload = if cast.bucket.is_some() { Workload::Mixed } else { Workload::Register };
+    let key = KeyOptions { workload, levels, write_mode: cast.bucket.unwrap_or_default() };
     Options {
         seed: 0,
         limits: Limits { defect: cast.defect, ..Limits::default() },
         nodes: cast.nodes,
         replicas: cast.replicas,
+        traffic: Traffic::Mixed,
         keys: vec![key; usize::from(KEY.0) + 1],
         clients: CLIENTS,
         operations: 0,
@@ -395,6 +448,9 @@ fn options(cast: &Cast) -> Options {
             background_repair_permille: 0,
             // A fallback forgets a key as soon as it has handed it over.
             fallback_keys_max: 0,
+            resend_micros: 400_000,
+            keeps_proposers: true,
+            late_micros: 60_000_000,
         },
         client: ClientOptions {
             deadline_micros: 2_000_000,
@@ -402,6 +458,8 @@ fn options(cast: &Cast) -> Options {
             burst_permille: 0,
             stranger_permille: 0,
             session_permille: 0,
+            wander_permille: 0,
+            settle_permille: 0,
         },
         core: CoreOptions { defect: cast.defect, ..CoreOptions::default() },
         is_scripted: true,

@@ -17,9 +17,10 @@ use quorate_protocol::session::attempts::Trouble;
 use quorate_ring::{Member, NodeId, Partitions, PlacementTable, PreferenceList, RingSpec};
 
 use crate::campaign::Tally;
+use crate::census::{Census, Sight};
 use crate::client::{Client, ClientAction, ClientAlarm, ClientEnv, Ended, Intent};
 use crate::fault::{Episode, Fault, FaultKind, Plight, Strike, off_ms};
-use crate::message::{Address, Call, Identity, Message, Payload};
+use crate::message::{Address, Call, Identity, Key, Message, Payload};
 use crate::network::Network;
 use crate::node::{Action, Alarm, EPOCH, Env, Node, State};
 use crate::options::Options;
@@ -73,6 +74,7 @@ pub(crate) struct World {
     /// What faults do to each node.
     fault_random: BTreeMap<NodeId, Random>,
     pub(crate) recorder: Recorder,
+    pub(crate) census: Census,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
     /// Answers that ended since the last look, by client: whether they were good.
@@ -105,6 +107,7 @@ impl World {
             node_random: names.iter().map(|node| (*node, options.random_of("node", node.0))).collect(),
             fault_random: names.iter().map(|node| (*node, options.random_of("crash", node.0))).collect(),
             recorder: Recorder::default(),
+            census: Census::default(),
             tally: Tally::default(),
             trace: Trace::new(keeps_trace),
             done: Vec::new(),
@@ -261,6 +264,7 @@ impl World {
                     self.trace.say(self.now, format_args!("{node} gives {} to {}", minted.dot, minted.key));
                     self.recorder.minted(&minted);
                 }
+                Action::Chain(key, sight) => self.witness(node, key, sight),
                 Action::Mark(mark) => {
                     self.trace.say(self.now, format_args!("{node} marks {mark}"));
                     *self.tally.marks.entry(mark).or_default() += 1;
@@ -272,6 +276,15 @@ impl World {
             let most = self.options.node.sync_micros_max / 2;
             let wait = self.chance(node).below(most);
             self.plan(self.now.after(wait), FaultKind::Crash, Strike { episode, fault: Fault::Crash(node) });
+        }
+    }
+
+    /// Something happened to a key's chain at a node.
+    fn witness(&mut self, node: NodeId, key: Key, sight: Sight) {
+        let majority = self.homes[usize::from(key.0)].len() / 2 + 1;
+        if let Some(chosen) = self.census.note(node, key, majority, sight) {
+            self.trace.say(self.now, format_args!("{key} version {} is chosen", chosen.token()));
+            self.recorder.chosen(key, &chosen);
         }
     }
 
@@ -306,7 +319,7 @@ impl World {
                 ClientAction::Alarm(at, alarm) => self.schedule(at, Event::Client { client, alarm }),
                 ClientAction::Done(ended) => {
                     self.trace.say(self.now, format_args!("c{client} {ended}"));
-                    self.done.push((client, ended == Ended::Succeeded));
+                    self.done.push((client, matches!(ended, Ended::Succeeded | Ended::Conflicted)));
                     if self.workload.is_some() {
                         self.with_client(client, Vec::new(), Client::think);
                     }

@@ -143,7 +143,7 @@ macro_rules! folders {
     };
 }
 
-folders! { disk handoff identity read repair retry session versions write }
+folders! { disk handoff identity linearizable read repair retry session versions write }
 
 #[test]
 fn every_folder_is_played() {

@@ -203,6 +203,8 @@ fn told(plan: &Plan, campaign: &Campaign, took: Took) -> String {
     line("operations", &format_args!("{}; {} of 1000 succeeded", counts(&tally.operations), campaign.success_permille()));
     line("faults", &listed(&named(&tally.faults)));
     line("branches", &listed(&named(&tally.marks)));
+    let Tally { chosen, keys_decided, keys_undecided, .. } = tally;
+    line("chains", &format_args!("{chosen} states chosen; {keys_decided} keys judged, {keys_undecided} given up by the search"));
     line("lost", &format_args!("{} in crashes", Count(tally.lost_changes, "unsynced change")));
     let virtual_time = humantime::format_duration(Duration::from_secs(tally.virtual_micros / 1_000_000));
     line("events", &format_args!("{} in {virtual_time} of virtual time", tally.events));
@@ -235,6 +237,9 @@ pub(super) struct TallyFields {
     operations: Counts,
     faults: BTreeMap<String, u64>,
     branches: BTreeMap<String, u64>,
+    states_chosen: u64,
+    keys_decided: u64,
+    keys_undecided: u64,
     lost_changes: u64,
     events: u64,
     virtual_micros: u64,
@@ -242,11 +247,14 @@ pub(super) struct TallyFields {
 
 impl TallyFields {
     pub(super) fn of(tally: &Tally) -> Self {
-        let Tally { operations, faults, marks, lost_changes, events, virtual_micros } = tally;
+        let Tally { operations, faults, marks, keys_decided, keys_undecided, chosen, lost_changes, events, virtual_micros } = tally;
         Self {
             operations: counts(operations),
             faults: named(faults),
             branches: named(marks),
+            states_chosen: *chosen,
+            keys_decided: *keys_decided,
+            keys_undecided: *keys_undecided,
             lost_changes: *lost_changes,
             events: *events,
             virtual_micros: *virtual_micros,

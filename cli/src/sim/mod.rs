@@ -30,7 +30,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use quorate_protocol::Defect;
 use quorate_sim::campaign::ENOUGH_SEEDS;
 use quorate_sim::fault::FaultKind;
-use quorate_sim::options::Limits;
+use quorate_sim::options::{Limits, Traffic};
 use quorate_sim::run::Report;
 use serde::Serialize;
 
@@ -75,6 +75,13 @@ pub struct Sim {
     #[arg(long, value_name = "NAME", value_parser = defects(), hide_possible_values = true)]
     bug: Option<Defect>,
 
+    /// What the keys are for: eventual, linearizable, mixed or once [default: drawn by the seed].
+    ///
+    /// eventual: no linearizable operations. linearizable: registers with nothing else. mixed: both on one key. once: counters, which
+    /// show what was applied twice.
+    #[arg(long, value_name = "KIND", value_parser = workloads(), hide_possible_values = true)]
+    workload: Option<Traffic>,
+
     /// At most so many nodes; never fewer than a key has replicas.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(3..=7), help_heading = "Limits of each run")]
     nodes: Option<u8>,
@@ -118,7 +125,7 @@ pub struct Sim {
     out: Option<PathBuf>,
 
     /// Search for every planted bug and write a table of how soon each is found.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["bug", "nodes", "keys", "clients", "operations", "without", "no_shrink"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bug", "workload", "nodes", "keys", "clients", "operations", "without", "no_shrink"])]
     catalogue: Option<PathBuf>,
 
     /// How often to search for each bug, in seeds of its own each time.
@@ -140,8 +147,8 @@ pub fn run(command: &Sim, globals: &Globals) -> Result<Exit, CliError> {
 
 impl Sim {
     fn limits(&self) -> Limits {
-        let Self { bug: defect, nodes, keys, clients, operations, .. } = *self;
-        Limits { nodes, operations, keys, clients, without: self.without.iter().copied().collect::<BTreeSet<_>>(), defect }
+        let Self { bug: defect, nodes, keys, clients, operations, workload: traffic, .. } = *self;
+        Limits { nodes, operations, keys, clients, without: self.without.iter().copied().collect::<BTreeSet<_>>(), defect, traffic }
     }
 
     fn jobs(&self) -> usize {
@@ -178,6 +185,11 @@ fn defects() -> impl TypedValueParser<Value = Defect> {
     PossibleValuesParser::new(names).map(|name| name.parse().expect("the name of a defect"))
 }
 
+fn workloads() -> impl TypedValueParser<Value = Traffic> {
+    let names = Traffic::ALL.iter().map(|traffic| PossibleValue::new(traffic.name()));
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("the name of a workload"))
+}
+
 fn fault_kinds() -> impl TypedValueParser<Value = FaultKind> {
     let names = FaultKind::ALL.iter().map(|kind| PossibleValue::new(kind.name()));
     PossibleValuesParser::new(names).map(|name| name.parse().expect("the name of a kind of fault"))
@@ -211,6 +223,7 @@ mod tests {
             clients: Some(2),
             without: [FaultKind::Loss, FaultKind::OneWay].into(),
             defect: Some(Defect::ALL[0]),
+            traffic: Some(Traffic::Mixed),
         };
         let report = simulate(&Options::draw(7, limits.clone()), false);
         let line = repeats(&report);

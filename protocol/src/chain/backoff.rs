@@ -6,12 +6,16 @@
 /// Longest wait, in microseconds.
 pub(super) const BACKOFF_MICROS_MAX: u64 = 50_000;
 
+/// Shortest mean wait, in microseconds. Whoever is rejected by its own replica learns it at once, and must not spin until its deadline.
+const BACKOFF_MICROS_MIN: u64 = 100;
+
 /// Microseconds to wait after the `defeats`th defeat in a row: half to one and a half times `base_micros`, doubled for each, at most
-/// [`BACKOFF_MICROS_MAX`] and an eighth of what is left. `seed` decides where in that range.
+/// [`BACKOFF_MICROS_MAX`] and an eighth of what is left, but never below the first wait. `seed` decides where in that range.
 pub(super) fn backoff_micros(defeats: u32, base_micros: u64, left_micros: u64, seed: u64) -> u64 {
-    let doubled = base_micros.max(1).saturating_mul(1 << defeats.min(20));
-    let limit = BACKOFF_MICROS_MAX.min(left_micros / 8);
-    let mean = doubled.min(limit).max(1);
+    let base = base_micros.clamp(BACKOFF_MICROS_MIN, BACKOFF_MICROS_MAX);
+    let doubled = base.saturating_mul(1 << defeats.min(20));
+    let limit = BACKOFF_MICROS_MAX.min(left_micros / 8).max(base);
+    let mean = doubled.min(limit);
     mean / 2 + mix(seed ^ u64::from(defeats)) % mean
 }
 
@@ -39,5 +43,7 @@ mod tests {
         assert!(high < BACKOFF_MICROS_MAX * 3 / 2);
         let (_, high) = spread(30, 8_000);
         assert!(high < 1_500, "an eighth of what is left, and half of that");
+        let (low, _) = spread(30, 0);
+        assert!(low >= 500, "a rejection that costs nothing does not lead to the next at once");
     }
 }

@@ -294,9 +294,18 @@ impl Proposer {
                         accepting.rejected.insert(from);
                     }
                     self.no(now, from, out);
+                } else {
+                    self.teach(from, ballot, out);
                 }
             }
             ChainReply::Dirty { .. } | ChainReply::View(_) | ChainReply::Learned => {}
+        }
+    }
+
+    /// A replica has rejected what was chosen without it, and so could make nothing of the news that it was.
+    fn teach(&self, node: NodeId, ballot: Ballot, out: &mut Out) {
+        if let Some(known) = self.known.as_ref().filter(|known| known.ballot == ballot) {
+            self.send(node, ChainRequest::Learn { ballot, state: Some(known.state.clone()) }, out);
         }
     }
 

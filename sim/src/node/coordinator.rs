@@ -2,45 +2,64 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use quorate_protocol::chain::ChainState;
+use quorate_protocol::chain::operation::{Answer, Ticket as Place};
+use quorate_protocol::chain::proposer::Proposer;
+use quorate_protocol::chain::read::{ChainRead, Found};
 use quorate_protocol::eventual::read::{Read, ReadAnswer, ReadFailure, ReadPlan};
 use quorate_protocol::eventual::route::{Route, route};
-use quorate_protocol::eventual::write::{Write, WriteFailure, WriteFailureCause, WritePlan, Written};
+use quorate_protocol::eventual::write::{Write, WriteFailure, WritePlan, Written};
 use quorate_protocol::machine::{Effect, Input, MintRefusal, Outbox};
 use quorate_protocol::notes::Mark;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::{ReadQuorum, WriteQuorum};
-use quorate_protocol::record::Role;
-use quorate_protocol::replica::{Mint, Refusal};
-use quorate_protocol::sealed::SealedContext;
+use quorate_protocol::record::{Role, WriteMode};
+use quorate_protocol::replica::{Mint, Refusal, ReplicaRequest};
 use quorate_protocol::session::attempts::Sending;
-use quorate_protocol::{Context, Defect, Tick};
-use quorate_ring::{NodeId, PreferenceList};
+use quorate_protocol::{Context, Defect, Level, Tick};
+use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
+use super::answer::{change_answer, read_answer, state_answer, write_answer};
 use super::{Action, Alarm, Env, Node};
 use crate::message::{Address, Call, Good, Key, Payload, Request, Ticket, What};
 
-/// The machine of one operation.
+/// The machine of one operation, or of all operations that change a key's chain.
 #[derive(Debug)]
-enum Machine {
+pub(super) enum Machine {
     Read(Box<Read>, Outbox<Result<ReadAnswer, ReadFailure>>),
     Write(Box<Write>, Outbox<Result<Written, WriteFailure>>),
+    ChainRead(Box<ChainRead>, Outbox<Result<Found, ReadFailure>>),
+    Propose(Box<Proposer>, Outbox<Answer>, BTreeMap<Place, Asker>),
+}
+
+/// Who wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Whoever called, about a change, and whether somebody may have sent it before.
+    Change(Call, bool),
+    /// Whoever called, about what there is, having seen this.
+    Look(Call, Context),
+    /// This node itself wants something to be decided.
+    Finisher,
 }
 
 /// What an operation is about.
 #[derive(Clone, Copy, Debug)]
-struct Subject {
-    key: Key,
-    deadline: Tick,
+pub(super) struct Subject {
+    pub(super) key: Key,
+    pub(super) deadline: Tick,
+    /// The ring epoch that it acts under.
+    pub(super) epoch: RingEpoch,
     /// When a blind write must have begun.
-    begin_by: Option<Tick>,
+    pub(super) begin_by: Option<Tick>,
 }
 
 /// One operation under way at its coordinator.
 #[derive(Debug)]
 pub(super) struct Operation {
-    machine: Machine,
-    subject: Subject,
-    call: Call,
+    pub(super) machine: Machine,
+    pub(super) subject: Subject,
+    pub(super) asker: Asker,
     /// Requests that are out, by replica.
     out: BTreeMap<NodeId, u32>,
     /// Inputs that are there already.
@@ -52,12 +71,30 @@ impl Operation {
         self.out.contains_key(&node)
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn new(machine: Machine, subject: Subject, asker: Asker) -> Self {
+        Self { machine, subject, asker, out: BTreeMap::new(), ready: VecDeque::new() }
+    }
+
+    /// Whether nothing can come of it any more. A proposer that is kept may always be asked again.
+    fn is_done(&self, now: Tick, keeps_proposers: bool) -> bool {
         self.ready.is_empty()
             && match &self.machine {
                 Machine::Read(read, _) => read.is_done(),
                 Machine::Write(write, _) => write.is_done(),
+                Machine::ChainRead(read, _) => read.is_done(),
+                Machine::Propose(proposer, ..) => {
+                    let has_answers = self.out.is_empty() || self.subject.deadline < now;
+                    proposer.is_idle() && !proposer.is_sticky() && !keeps_proposers && has_answers
+                }
             }
+    }
+
+    /// Whether somebody waits for it.
+    pub(super) fn is_busy(&self) -> bool {
+        match &self.machine {
+            Machine::Propose(proposer, ..) => !proposer.is_idle(),
+            Machine::Read(..) | Machine::Write(..) | Machine::ChainRead(..) => true,
+        }
     }
 }
 
@@ -85,13 +122,14 @@ pub(super) enum NoAnswer {
 struct Stepped {
     wanted: Vec<Wanted>,
     subject: Subject,
-    call: Call,
 }
 
-/// What an effect of either machine asks for.
+/// What an effect of a machine asks for.
 enum Wanted {
     Effect(Effect<()>),
-    Answer(Result<Good, Failure>),
+    Answer(Call, Result<Good, Failure>),
+    /// A look at a key needs a round of consensus.
+    Round(Asker),
 }
 
 impl Node {
@@ -99,7 +137,7 @@ impl Node {
     pub(super) fn call(&mut self, env: &mut Env<'_>, call: Call, request: Request, was_forwarded: bool) {
         if let Err(mut failure) = self.coordinate(env, call, &request, was_forwarded) {
             // A retry that is refused here says nothing about the attempts before it.
-            if matches!(&request.what, What::Write { attempt, .. } if attempt.is_retry()) {
+            if request.what.is_retry() {
                 failure.outcome = Outcome::Unknown;
             }
             self.send(env, call.issuer, Payload::Answer { call, answer: Err(failure) });
@@ -116,10 +154,22 @@ impl Node {
         let homes = env.homes[usize::from(request.key.0)].clone();
         let invalid = |invalid| Failure::refused(Reason::InvalidLevel(invalid));
         let machine = match &request.what {
+            What::Change { op, attempt, change } => {
+                let asker = Asker::Change(call, attempt.is_retry());
+                self.propose(env, request.key, request.deadline, asker, change.clone(), Some(*op));
+                return Ok(());
+            }
+            What::Read { seen } if request.level == Level::Linearizable => {
+                self.look(env, request.key, request.deadline, Asker::Look(call, seen.clone()), seen.clone());
+                return Ok(());
+            }
             What::Read { seen } => {
                 let quorum = ReadQuorum::of(request.level, homes.clone(), self.epoch(), env.options.core).map_err(invalid)?;
                 let plan = self.read_plan(env, request, quorum, seen.clone(), &homes);
                 Machine::Read(Box::new(Read::new(plan, env.now)), Outbox::default())
+            }
+            What::Write { .. } if env.options.keys[usize::from(request.key.0)].write_mode == WriteMode::LinOnly => {
+                return Err(Failure::refused(Reason::LinOnlyBucket { bucket: "lin".to_owned() }));
             }
             What::Write { .. } => {
                 let quorum = WriteQuorum::of(request.level, homes.clone(), self.epoch(), env.options.core).map_err(invalid)?;
@@ -136,28 +186,36 @@ impl Node {
                 }
             }
         };
-        let number = self.number();
-        let ready = VecDeque::from([Input::Start]);
         let begin_by = match &request.what {
             What::Write { begin_by, .. } => *begin_by,
-            What::Read { .. } => None,
+            What::Read { .. } | What::Change { .. } => None,
         };
-        let subject = Subject { key: request.key, deadline: request.deadline, begin_by };
-        let operation = Operation { machine, subject, call, out: BTreeMap::new(), ready };
-        self.process.operations.insert(number, operation);
-        self.run(env, number);
+        let subject = Subject { key: request.key, deadline: request.deadline, epoch: self.epoch(), begin_by };
+        self.start_operation(env, Operation::new(machine, subject, Asker::Look(call, Context::empty())));
         Ok(())
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn start_operation(&mut self, env: &mut Env<'_>, operation: Operation) {
+        let number = self.number();
+        self.process.operations.insert(number, operation);
+        self.feed(env, number, Input::Start);
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
         self.process.next_number += 1;
         self.process.next_number
     }
 
-    fn read_plan(&self, env: &mut Env<'_>, request: &Request, quorum: ReadQuorum, seen: Context, homes: &PreferenceList) -> ReadPlan {
+    /// The home replicas, those that can be reached first.
+    pub(super) fn preferred(&self, env: &mut Env<'_>, homes: &PreferenceList) -> Vec<NodeId> {
         let mut preferred: Vec<NodeId> = homes.iter().collect();
         env.random.shuffle(&mut preferred);
         preferred.sort_by_key(|node| (!self.is_up(*node), *node != self.id));
+        preferred
+    }
+
+    fn read_plan(&self, env: &mut Env<'_>, request: &Request, quorum: ReadQuorum, seen: Context, homes: &PreferenceList) -> ReadPlan {
+        let preferred = self.preferred(env, homes);
         let not_all = usize::from(quorum.needed()) < homes.len();
         ReadPlan {
             me: self.id,
@@ -176,7 +234,7 @@ impl Node {
 
     fn write_plan(&mut self, env: &Env<'_>, request: &Request, quorum: WriteQuorum, role: Role) -> WritePlan {
         let What::Write { op, attempt, seen, body, .. } = &request.what else { unreachable!("only writes have a write plan") };
-        let hlc = self.process.clock.tick((super::WALL_BEGIN_MS + env.now.0 / 1_000).saturating_add_signed(self.skew_ms));
+        let hlc = self.process.clock.tick(self.wall_ms(env.now));
         let siblings_max = env.options.node.siblings_max;
         WritePlan {
             me: self.id,
@@ -197,7 +255,7 @@ impl Node {
     fn forward(&mut self, env: &mut Env<'_>, call: Call, request: Request, home: NodeId, needed: u8) {
         env.actions.push(Action::Mark(Mark::Forwarded));
         let number = self.number();
-        let is_retry = matches!(&request.what, What::Write { attempt, .. } if attempt.is_retry());
+        let is_retry = request.what.is_retry();
         self.process.forwarded.insert(number, Forwarded { call, to: home, needed, is_retry });
         env.actions.push(Action::Alarm(request.deadline, Alarm::Forwarded(number)));
         let onward =
@@ -241,7 +299,14 @@ impl Node {
                 Input::PeerDown(node) => {
                     operation.out.remove(node);
                 }
-                Input::Start | Input::Minted(_) | Input::MintRefused(_) | Input::HintKept(_) | Input::HintRefused(_) | Input::Timer(_) => {}
+                Input::Start
+                | Input::Minted(_)
+                | Input::MintRefused(_)
+                | Input::HintKept(_)
+                | Input::HintRefused(_)
+                | Input::Drawn(_)
+                | Input::BallotRefused
+                | Input::Timer(_) => {}
             }
         }
         self.feed(env, number, input);
@@ -260,17 +325,25 @@ impl Node {
         }
     }
 
-    fn run(&mut self, env: &mut Env<'_>, number: u64) {
-        while let Some(Stepped { wanted, subject, call }) = self.step(env, number) {
+    pub(super) fn run(&mut self, env: &mut Env<'_>, number: u64) {
+        while let Some(Stepped { wanted, subject }) = self.step(env, number) {
             for wanted in wanted {
-                match wanted {
-                    Wanted::Effect(effect) => self.carry_out(env, number, subject, effect),
-                    Wanted::Answer(answer) => self.send(env, call.issuer, Payload::Answer { call, answer }),
-                }
+                self.want(env, number, subject, wanted);
             }
         }
-        if self.process.operations.get(&number).is_some_and(Operation::is_done) {
+        let keeps_proposers = env.options.node.keeps_proposers;
+        if self.process.operations.get(&number).is_some_and(|operation| operation.is_done(env.now, keeps_proposers)) {
             self.process.operations.remove(&number);
+        }
+    }
+
+    fn want(&mut self, env: &mut Env<'_>, number: u64, subject: Subject, wanted: Wanted) {
+        match wanted {
+            Wanted::Effect(effect) => self.carry_out(env, number, subject, effect),
+            Wanted::Answer(call, answer) => self.send(env, call.issuer, Payload::Answer { call, answer }),
+            Wanted::Round(asker) => {
+                self.propose(env, subject.key, subject.deadline, asker, quorate_protocol::chain::Change::Identity, None);
+            }
         }
     }
 
@@ -278,23 +351,50 @@ impl Node {
     fn step(&mut self, env: &mut Env<'_>, number: u64) -> Option<Stepped> {
         let operation = self.process.operations.get_mut(&number)?;
         let input = operation.ready.pop_front()?;
-        let wanted: Vec<Wanted> = match &mut operation.machine {
+        let asker = operation.asker.clone();
+        let wanted = match &mut operation.machine {
             Machine::Read(read, out) => {
                 read.step(env.now, input, out);
-                env.actions.extend(out.marks().into_iter().map(Action::Mark));
-                out.drain().into_iter().map(|effect| wanted(effect, read_answer)).collect()
+                drain(env, out, |answer| asker.told(read_answer(answer)))
             }
             Machine::Write(write, out) => {
                 write.step(env.now, input, out);
-                env.actions.extend(out.marks().into_iter().map(Action::Mark));
-                out.drain().into_iter().map(|effect| wanted(effect, write_answer)).collect()
+                drain(env, out, |answer| asker.told(write_answer(answer)))
+            }
+            Machine::ChainRead(read, out) => {
+                read.step(env.now, input, out);
+                drain(env, out, |found| match found {
+                    Ok(Found::Round) => Some(Wanted::Round(asker.clone())),
+                    Ok(Found::State { state, .. }) => asker.told(Ok(state_answer(&state))),
+                    Err(failure) => asker.told(read_answer(Err(failure))),
+                })
+            }
+            Machine::Propose(proposer, out, askers) => {
+                // What was submitted has left its effects behind.
+                if input != Input::Start {
+                    proposer.step(env.now, input, out);
+                }
+                drain(env, out, |(place, answer)| match askers.remove(&place)? {
+                    Asker::Change(call, tainted) => Some(Wanted::Answer(call, change_answer(answer, tainted))),
+                    asker => asker.told(match answer {
+                        // A round takes in what a majority holds. What only a weaker level has acknowledged may lie elsewhere.
+                        Ok(done) if asker.has_seen_more(&done.state) && !env.options.has(Defect::SessionNotAwaited) => {
+                            Err(Failure { reason: Reason::Behind, outcome: Outcome::NotApplied, replicas: done.receipt.replicas })
+                        }
+                        Ok(done) => Ok(state_answer(&done.state)),
+                        Err(failed) => Err(Failure { reason: failed.reason, outcome: Outcome::NotApplied, replicas: failed.replicas }),
+                    }),
+                })
             }
         };
-        Some(Stepped { wanted, subject: operation.subject, call: operation.call })
+        Some(Stepped { wanted, subject: operation.subject })
     }
 
     fn carry_out(&mut self, env: &mut Env<'_>, number: u64, subject: Subject, effect: Effect<()>) {
-        let Subject { key, deadline, begin_by } = subject;
+        let Subject { key, deadline, epoch, begin_by } = subject;
+        if let Effect::Send { request: ReplicaRequest::Chain { request, .. }, .. } = &effect {
+            Self::note_proposal(env, key, request);
+        }
         let input = match effect {
             Effect::Send { to, request } if to == self.id => self.replica_here(env, number, key, &request),
             Effect::Send { to, request } if self.is_up(to) => {
@@ -302,6 +402,8 @@ impl Node {
                     *operation.out.entry(to).or_default() += 1;
                 }
                 let ticket = Ticket::Operation { boot: self.identity().boot, number };
+                let is_chain = matches!(request, ReplicaRequest::Chain { .. });
+                let deadline = if is_chain { deadline.after(env.options.node.late_micros) } else { deadline };
                 self.send(env, Address::Node(to), Payload::Replica { ticket, key, deadline, request });
                 None
             }
@@ -327,6 +429,7 @@ impl Node {
                 env.actions.push(Action::Alarm(at, Alarm::Operation { number, timer }));
                 None
             }
+            Effect::DrawBallot { seen } => Some(self.draw(env, epoch, seen)),
             Effect::Finish(()) => None,
         };
         if let Some(input) = input {
@@ -335,36 +438,33 @@ impl Node {
     }
 }
 
-fn wanted<A>(effect: Effect<A>, answer: impl Fn(A) -> Result<Good, Failure>) -> Wanted {
-    Wanted::Effect(match effect {
-        Effect::Finish(finished) => return Wanted::Answer(answer(finished)),
-        Effect::Send { to, request } => Effect::Send { to, request },
-        Effect::Mint { mint, role } => Effect::Mint { mint, role },
-        Effect::KeepHint { target, delta } => Effect::KeepHint { target, delta },
-        Effect::SetTimer { timer, at } => Effect::SetTimer { timer, at },
-    })
-}
-
-fn read_answer(answer: Result<ReadAnswer, ReadFailure>) -> Result<Good, Failure> {
-    match answer {
-        Ok(ReadAnswer { siblings, .. }) => Ok(Good::Read { siblings }),
-        Err(ReadFailure { reason, replicas }) => Err(Failure { reason, outcome: Outcome::NotApplied, replicas }),
-    }
-}
-
-fn write_answer(answer: Result<Written, WriteFailure>) -> Result<Good, Failure> {
-    match answer {
-        Ok(Written { context, .. }) => Ok(Good::Written { context }),
-        Err(WriteFailure { cause, outcome, replicas }) => {
-            let reason = match cause {
-                WriteFailureCause::Reason(reason) => reason,
-                WriteFailureCause::TooManySiblings(refused) => Reason::TooManySiblings {
-                    siblings_max: u32::try_from(refused.siblings_max).unwrap_or(u32::MAX),
-                    // Contexts travel unsealed here; whoever is refused reads again.
-                    context: SealedContext::from_bytes(bytes::Bytes::new()),
-                },
-            };
-            Err(Failure { reason, outcome, replicas })
+impl Asker {
+    /// What to send to whoever waits outside this node.
+    fn told(&self, answer: Result<Good, Failure>) -> Option<Wanted> {
+        match self {
+            Self::Change(call, _) | Self::Look(call, _) => Some(Wanted::Answer(*call, answer)),
+            Self::Finisher => None,
         }
     }
+
+    /// Whether its session has seen something that the state has not.
+    fn has_seen_more(&self, state: &ChainState) -> bool {
+        matches!(self, Self::Look(_, seen) if !state.siblings.context().includes(seen))
+    }
+}
+
+/// Takes a machine's effects and marks.
+fn drain<A>(env: &mut Env<'_>, out: &mut Outbox<A>, mut finished: impl FnMut(A) -> Option<Wanted>) -> Vec<Wanted> {
+    env.actions.extend(out.marks().into_iter().map(Action::Mark));
+    let wanted = |effect| {
+        Some(Wanted::Effect(match effect {
+            Effect::Finish(answer) => return finished(answer),
+            Effect::Send { to, request } => Effect::Send { to, request },
+            Effect::Mint { mint, role } => Effect::Mint { mint, role },
+            Effect::KeepHint { target, delta } => Effect::KeepHint { target, delta },
+            Effect::DrawBallot { seen } => Effect::DrawBallot { seen },
+            Effect::SetTimer { timer, at } => Effect::SetTimer { timer, at },
+        }))
+    };
+    out.drain().into_iter().filter_map(wanted).collect()
 }

@@ -1,12 +1,14 @@
 //! The node's own replica: requests of other nodes, and dots for its own writes.
 
+use quorate_protocol::chain::message::{ChainReply, ChainRequest};
 use quorate_protocol::machine::{Input, MintRefusal};
 use quorate_protocol::notes::{Mark, Notes};
 use quorate_protocol::record::{KeyRecord, Role};
 use quorate_protocol::replica::{Mint, Minted, Refusal, ReplicaReply, ReplicaRequest, apply, mint, needs_fresh_epoch};
-use quorate_protocol::{Defect, KeyEpoch, Tick};
+use quorate_protocol::{Actor, Defect, KeyEpoch, Siblings, Tick};
 
-use super::{Action, EPOCH_BLOCK, Env, MintRecord, Node, Waiter, mark};
+use super::{Action, EPOCH_BLOCK, Env, MintRecord, Node, Waiter, mark, say};
+use crate::census::{Place, Sight};
 use crate::disk::{Change, NodeRecord};
 use crate::message::{Address, Key, Payload, Ticket};
 
@@ -25,9 +27,10 @@ impl Node {
         }
         let (reply, at_once) = self.serve(env, key, request);
         if at_once {
+            say(env, key, &reply);
             self.send(env, to, Payload::Reply { ticket, reply });
         } else {
-            self.when_durable(env, Waiter::Reply { to, ticket, reply });
+            self.when_durable(env, Waiter::Reply { to, ticket, key, reply });
         }
     }
 
@@ -35,9 +38,10 @@ impl Node {
     pub(super) fn replica_here(&mut self, env: &mut Env<'_>, number: u64, key: Key, request: &ReplicaRequest) -> Option<Input> {
         let (reply, at_once) = self.serve(env, key, request);
         if at_once {
+            say(env, key, &reply);
             return Some(Input::Reply { from: self.id, reply });
         }
-        self.when_durable(env, Waiter::Here { number, reply });
+        self.when_durable(env, Waiter::Here { number, key, reply });
         None
     }
 
@@ -54,34 +58,62 @@ impl Node {
         }
         let mut notes = Notes::default();
         let served = match request {
-            ReplicaRequest::Read { .. } => {
+            ReplicaRequest::Read { .. } | ReplicaRequest::Chain { request: ChainRequest::Read { .. }, .. } => {
                 let shows_unsynced = env.options.has(Defect::UnsyncedStateShown);
                 let image = if shows_unsynced { self.disk.current() } else { self.disk.durable() };
                 let mut record = image.records.get(&key).cloned().unwrap_or_default();
                 (apply(&mut record, &self.partition(env, key), request, env.options.core, &mut notes), true)
             }
-            ReplicaRequest::Replicate { .. } if !self.disk.takes_writes() => {
-                let acknowledges = env.options.has(Defect::FullDiskAcknowledged);
-                (if acknowledges { ReplicaReply::Stored } else { ReplicaReply::Refused(Refusal::DiskFull) }, true)
-            }
-            ReplicaRequest::Replicate { delta, .. } => {
-                let wall = self.wall_ms(env.now);
-                for (_, version) in delta.live() {
-                    // A stamp too far ahead is not followed.
-                    let _ = self.process.clock.observe(version.hlc, wall);
-                }
-                let before = self.disk.current().records.get(&key).cloned().unwrap_or_default();
-                let mut record = before.clone();
-                let reply = apply(&mut record, &self.partition(env, key), request, env.options.core, &mut notes);
-                if record != before {
-                    self.write(env, Change::Record(key, record), None);
-                }
-                let at_once = reply != ReplicaReply::Stored || env.options.has(Defect::UnsyncedWriteAcknowledged);
-                (reply, at_once)
-            }
+            ReplicaRequest::Replicate { .. } | ReplicaRequest::Chain { .. } => self.change(env, key, request, &mut notes),
         };
         mark(env, notes);
         served
+    }
+
+    /// Changes the key's record as it is asked to.
+    fn change(&mut self, env: &mut Env<'_>, key: Key, request: &ReplicaRequest, notes: &mut Notes) -> Served {
+        let before = self.disk.current().records.get(&key).cloned().unwrap_or_default();
+        let mut record = before.clone();
+        if !self.disk.takes_writes() {
+            let acknowledges = env.options.has(Defect::FullDiskAcknowledged);
+            let reply = |record: &mut _| apply(record, &self.partition(env, key), request, env.options.core, &mut Notes::default());
+            return (if acknowledges { reply(&mut record) } else { ReplicaReply::Refused(Refusal::DiskFull) }, true);
+        }
+        self.observe(env, request);
+        let reply = apply(&mut record, &self.partition(env, key), request, env.options.core, notes);
+        if reply == ReplicaReply::Refused(Refusal::BallotUsedTwice) {
+            env.actions.push(Action::Chain(key, Sight::BallotTwice));
+        }
+        if record != before {
+            note_change(env, key, &before, &record);
+            self.write(env, Change::Record(key, record), None);
+            self.watch(env, key);
+        }
+        let at_once = match &reply {
+            ReplicaReply::Stored => false,
+            ReplicaReply::Chain(reply) => match &**reply {
+                ChainReply::Accepted { .. } => false,
+                ChainReply::Promised { .. } => env.options.has(Defect::PromiseNotSynced),
+                // Nobody counts on them: whoever lost a promise says no less often, and what is decided can be found out again.
+                ChainReply::View(_) | ChainReply::Rejected(_) | ChainReply::Dirty { .. } | ChainReply::Learned => true,
+            },
+            ReplicaReply::State { .. } | ReplicaReply::Refused(_) => true,
+        };
+        (reply, at_once || env.options.has(Defect::UnsyncedWriteAcknowledged))
+    }
+
+    /// Follows the clocks of those who wrote what comes.
+    fn observe(&mut self, env: &Env<'_>, request: &ReplicaRequest) {
+        let wall = self.wall_ms(env.now);
+        let versions: &Siblings = match request {
+            ReplicaRequest::Replicate { delta, .. } => delta,
+            ReplicaRequest::Chain { request: ChainRequest::Accept { proposal, .. }, .. } => &proposal.state.siblings,
+            ReplicaRequest::Read { .. } | ReplicaRequest::Chain { .. } => return,
+        };
+        for (_, version) in versions.live() {
+            // A stamp too far ahead is not followed.
+            let _ = self.process.clock.observe(version.hlc, wall);
+        }
     }
 
     /// Gives a write its dot. As a home replica, `Stored` from this node follows when it is durable.
@@ -108,7 +140,7 @@ impl Node {
         if drops_silently || env.options.has(Defect::UnsyncedWriteAcknowledged) {
             self.soon(number, Input::Reply { from: self.id, reply: ReplicaReply::Stored });
         } else {
-            self.when_durable(env, Waiter::Here { number, reply: ReplicaReply::Stored });
+            self.when_durable(env, Waiter::Here { number, key, reply: ReplicaReply::Stored });
         }
         Ok(minted)
     }
@@ -160,5 +192,19 @@ impl Node {
             self.process.fallback.drain(..excess);
         }
         minted
+    }
+}
+
+/// Notes how a record changed, as far as its chain is concerned.
+fn note_change(env: &mut Env<'_>, key: Key, before: &KeyRecord, after: &KeyRecord) {
+    let (from, to) = (Place::of(&before.chain), Place::of(&after.chain));
+    if from != to {
+        env.actions.push(Action::Chain(key, Sight::Moved { before: from, after: to }));
+    }
+    let known: Vec<_> = before.eventual.live().map(|(dot, _)| dot).collect();
+    let is_new = |dot| matches!(dot, quorate_protocol::Dot { actor: Actor::Chain(_), .. }) && !known.contains(&dot);
+    let shown: Vec<_> = after.eventual.live().filter(|(dot, _)| is_new(*dot)).map(|(dot, version)| (dot, version.clone())).collect();
+    if !shown.is_empty() {
+        env.actions.push(Action::Chain(key, Sight::Shown(shown)));
     }
 }

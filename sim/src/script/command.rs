@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::str::FromStr;
 
+use quorate_protocol::record::WriteMode;
 use quorate_protocol::{Defect, Level};
 use quorate_ring::NodeId;
 
@@ -43,6 +44,8 @@ pub(super) struct Cast {
     pub(super) session: Option<u8>,
     /// The rule that every node breaks.
     pub(super) defect: Option<Defect>,
+    /// Which writes the key's bucket takes, if linearizable operations are part of the story.
+    pub(super) bucket: Option<WriteMode>,
 }
 
 /// An operation of a client.
@@ -60,6 +63,19 @@ pub(super) enum What {
     Get,
     Put(String, Sight),
     Delete(Sight),
+    Cas(Expected, String),
+    Increment,
+    /// See to it that the client's last change of unknown outcome is never applied.
+    Fence,
+}
+
+/// What a compare-and-set expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Absent,
+    /// The version that its client read or wrote last.
+    Version,
+    Value(String),
 }
 
 /// What a write replaces.
@@ -85,7 +101,7 @@ impl FromStr for Command {
                 let verb = words.next("operation")?;
                 Self::Do { deed: words.deed(verb)?, waits: false }
             }
-            "put" | "get" | "delete" => Self::Do { deed: words.deed(name)?, waits: true },
+            "put" | "get" | "delete" | "cas" | "incr" | "fence" => Self::Do { deed: words.deed(name)?, waits: true },
             "finish" => Self::Finish(words.client()?),
             "run" => Self::Run { micros: words.span()? },
             "settle" => Self::Settle,
@@ -162,7 +178,13 @@ impl<'a> Words<'a> {
             return Err(Mistake::TooSmall { nodes, replicas });
         }
         let session = self.named.remove("session").map(client).transpose()?;
-        Ok(Cast { nodes, replicas, session, defect: self.named("bug")? })
+        let bucket = match self.named.remove("bucket") {
+            None => None,
+            Some("mixed") => Some(WriteMode::Mixed),
+            Some("lin_only") => Some(WriteMode::LinOnly),
+            Some(word) => return Err(malformed("kind of bucket", word)),
+        };
+        Ok(Cast { nodes, replicas, session, defect: self.named("bug")?, bucket })
     }
 
     fn deed(&mut self, verb: &str) -> Result<Deed, Mistake> {
@@ -172,12 +194,26 @@ impl<'a> Words<'a> {
             "get" => What::Get,
             "put" => What::Put(self.next("value")?.to_owned(), self.sight()),
             "delete" => What::Delete(self.sight()),
+            "cas" => What::Cas(self.expected()?, self.next("value")?.to_owned()),
+            "incr" => What::Increment,
+            "fence" => What::Fence,
             word => return Err(malformed("operation", word)),
         };
-        let level = self.named("level")?.ok_or(Mistake::Missing { what: "level" })?;
+        let level = match what {
+            What::Get | What::Put(..) | What::Delete(_) => self.named("level")?.ok_or(Mistake::Missing { what: "level" })?,
+            What::Cas(..) | What::Increment | What::Fence => Level::Linearizable,
+        };
         let via = self.named.remove("via").ok_or(Mistake::Missing { what: "via" })?;
         let via = via.split(',').map(|node| read("node", node)).collect::<Result<_, _>>()?;
         Ok(Deed { client, level, via, what })
+    }
+
+    fn expected(&mut self) -> Result<Expected, Mistake> {
+        Ok(match self.next("expectation")? {
+            "absent" => Expected::Absent,
+            "version" => Expected::Version,
+            value => Expected::Value(value.to_owned()),
+        })
     }
 
     fn sight(&mut self) -> Sight {

@@ -233,7 +233,10 @@ impl World {
         self.node(node).has_lost = true;
         let holds = |node: &Node, key: Key, dot| {
             let image = node.disk.durable();
-            let in_record = image.records.get(&key).is_some_and(|record| record.eventual.context().covers(dot));
+            let in_record = image.records.get(&key).is_some_and(|record| {
+                let accepted = record.chain.accepted.as_ref();
+                record.eventual.context().covers(dot) || accepted.is_some_and(|accepted| accepted.state.siblings.context().covers(dot))
+            });
             let of_key = image.hints.values().filter(|hint| hint.key.as_ref() == [key.0]);
             in_record || of_key.into_iter().any(|hint| hint.delta.context().covers(dot))
         };
@@ -248,6 +251,7 @@ impl World {
         }
         self.recorder.lost.extend(lost);
         self.recorder.disks_lost += 1;
+        self.census.forget(node);
     }
 
     /// Ends everything that is wrong, for good, and starts every process that can start.
