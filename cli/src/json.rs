@@ -5,7 +5,7 @@
 #![doc = include_str!("json-fields.txt")]
 //! ```
 
-use quorate_client::{Cas, Changed, Current, Fate, Read, Written};
+use quorate_client::{Cas, Changed, Current, Fate, OpId, Read, Written};
 use quorate_protocol::Outcome;
 use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
 use quorate_ring::NodeId;

@@ -6,7 +6,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use quorate_client::{
-    Changed, Current, Error, KeyText, OpId, Read, Receipt, ReplicaReport, ReplicaStatus, Sibling, Subject, Token, Verb, Written,
+    Changed, Current, Error, KeyText, Read, Receipt, ReplicaReport, ReplicaStatus, Sibling, Subject, Token, Verb, Written,
 };
 use quorate_protocol::outcome::{Micros, Reason};
 use quorate_protocol::{Access, Outcome};

@@ -48,7 +48,7 @@ pub async fn outcome(command: &OutcomeCommand, globals: &Globals) -> Result<Exit
     let key = if command.key_base64 { from_base64("key", &command.key) } else { Ok(Bytes::from(command.key.clone())) };
     let key = key.and_then(checked_key).map_err(CliError::usage)?;
     let client = connect(globals, Access::Read).await?;
-    let ask = client.bucket(command.bucket.as_str()).outcome(&key, command.op.0);
+    let ask = client.bucket(command.bucket.as_str()).outcome(&key, command.op);
     let fate = if command.settle { ask.settle().await? } else { ask.await? };
     match globals.output {
         Output::Json => output::print_json(&FateFields::new(command.bucket.as_str(), &key, command.op, &fate))?,
