@@ -24,8 +24,8 @@ pub(crate) const AFTER_HALF_A_PUT: &[Cue] = &[Cue::Begin(0), Cue::Prepare(0, 0),
 pub(crate) const AFTER_TWO_PREPARED: &[Cue] =
     &[Cue::Begin(0), Cue::Prepare(0, 0), Cue::Prepare(0, 1), Cue::Begin(1), Cue::Prepare(1, 1), Cue::Prepare(1, 2)];
 
-/// The put of the first client was accepted by its own node alone, its proposer is beaten by the second one, whose state was accepted by its
-/// own node alone.
+/// The put of the first client was accepted by its own node alone, and its proposer is beaten by the second one, whose state was accepted
+/// by its own node alone.
 pub(crate) const AFTER_A_DEFEAT: &[Cue] = &[
     Cue::Begin(0),
     Cue::Prepare(0, 0),
@@ -131,7 +131,7 @@ fn m2_two_compare_and_sets_with_one_token_then_a_read() {
 #[test]
 fn m1_a_read_whose_repair_is_rejected_begins_again() {
     let scenario = Scenario { reads_try_again: true, ..Scenario::new(&[&[Put(10)], &[CasAbsent(20)], &[Get]]) };
-    holds(&Scenario { prelude: AFTER_HALF_A_PUT, ..scenario }, 0, &[Mark::ChainReadRepaired, Mark::ChainReadContended]);
+    holds_without(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, Some(0), 11_672, &[Mark::ChainReadRepaired, Mark::ChainReadContended]);
 }
 
 /// T9: it finds what it had sent, or does not.
