@@ -175,8 +175,15 @@ impl Census {
 }
 
 /// Kinds of violation that are told here.
-pub(crate) const KINDS: [&str; 7] =
-    [BALLOT_TWICE, WENT_BACK, FORGOTTEN, "chosen-states-diverge", "operation-contained-twice", "unchosen-version-shown", "version-with-two-bodies"];
+pub(crate) const KINDS: [&str; 7] = [
+    BALLOT_TWICE,
+    WENT_BACK,
+    FORGOTTEN,
+    "chosen-states-diverge",
+    "operation-contained-twice",
+    "unchosen-version-shown",
+    "version-with-two-bodies",
+];
 
 const BALLOT_TWICE: &str = "ballot-used-twice";
 const WENT_BACK: &str = "acceptor-went-back";

@@ -286,7 +286,11 @@ impl fmt::Display for Limits {
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, nodes, replicas, clients, operations, network, node, client, .. } = self;
-        writeln!(f, "seed {seed}: {nodes} nodes, {replicas} replicas, {clients} clients, {operations} operations, {} traffic", self.traffic)?;
+        writeln!(
+            f,
+            "seed {seed}: {nodes} nodes, {replicas} replicas, {clients} clients, {operations} operations, {} traffic",
+            self.traffic
+        )?;
         for (number, key) in self.keys.iter().enumerate() {
             let LevelMix { reads, writes } = &key.levels;
             let (workload, mode) = (key.workload, key.write_mode);

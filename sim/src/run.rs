@@ -265,7 +265,8 @@ fn decided(world: &World) -> Vec<Violation> {
         let first = place(&homes[0]).0;
         if let Some(home) = homes.iter().find(|home| place(home) != (first, first)) {
             let ((accepted, decided), other) = (place(home), homes[0]);
-            let words = format!("undecided: {key}: {home} has accepted {accepted} and knows {decided} to be chosen; {other} has accepted {first}");
+            let words =
+                format!("undecided: {key}: {home} has accepted {accepted} and knows {decided} to be chosen; {other} has accepted {first}");
             violations.push(Violation { kind: "undecided", words, operations: Vec::new() });
         }
     }
