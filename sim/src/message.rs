@@ -85,8 +85,13 @@ impl What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Good {
     /// `token` is the version, if the level has versions.
-    Read { siblings: Siblings, token: Option<Token> },
-    Written { context: Context },
+    Read {
+        siblings: Siblings,
+        token: Option<Token>,
+    },
+    Written {
+        context: Context,
+    },
     Changed(Changed),
 }
 

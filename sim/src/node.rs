@@ -20,8 +20,8 @@ mod replica;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_anti_entropy::{Handoff, HandoffInput};
-use quorate_protocol::chain::message::ChainReply;
 use quorate_protocol::chain::Ballots;
+use quorate_protocol::chain::message::ChainReply;
 use quorate_protocol::hlc::{Hlc, HybridClock};
 use quorate_protocol::machine::{Input, Timer};
 use quorate_protocol::notes::{Mark, Notes};

@@ -11,6 +11,7 @@ use std::fmt;
 use quorate_protocol::Defect;
 use quorate_protocol::options::{Awkward, Options as CoreOptions};
 
+pub(crate) use self::keys::MIXED_OPERATIONS;
 pub use self::keys::{KeyOptions, LevelMix, Traffic, UnknownTraffic, Workload};
 use crate::fault::FaultKind;
 use crate::random::Random;
@@ -286,7 +287,11 @@ impl fmt::Display for Limits {
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, nodes, replicas, clients, operations, network, node, client, .. } = self;
-        writeln!(f, "seed {seed}: {nodes} nodes, {replicas} replicas, {clients} clients, {operations} operations, {} traffic", self.traffic)?;
+        writeln!(
+            f,
+            "seed {seed}: {nodes} nodes, {replicas} replicas, {clients} clients, {operations} operations, {} traffic",
+            self.traffic
+        )?;
         for (number, key) in self.keys.iter().enumerate() {
             let LevelMix { reads, writes } = &key.levels;
             let (workload, mode) = (key.workload, key.write_mode);

@@ -31,8 +31,8 @@ mod command;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quorate_protocol::chain::{Change, ChainRecord};
 use quorate_protocol::chain::state::{Expect, Function};
+use quorate_protocol::chain::{ChainRecord, Change};
 use quorate_protocol::options::Options as CoreOptions;
 use quorate_protocol::replica::Seen;
 use quorate_protocol::{Body, Level, Siblings, Tick};

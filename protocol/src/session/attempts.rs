@@ -331,8 +331,7 @@ impl Attempts {
             && is_recorded(failure, self.sent[index].attempt)
         {
             self.over = true;
-            let gave_up =
-                GaveUp { outcome: Outcome::NotApplied, last: Some((node, trouble)), sendings: self.sendings(), timed_out: false };
+            let gave_up = GaveUp { outcome: Outcome::NotApplied, last: Some((node, trouble)), sendings: self.sendings(), timed_out: false };
             return out.push(ClientEffect::Finish(Err(gave_up)));
         }
         let newer_is_out = self.sent[index + 1..].iter().any(|sent| sent.fate == Fate::Out);
@@ -766,7 +765,11 @@ mod tests {
         assert_eq!(ended(&story.fails(1, recorded)), Some(Outcome::NotApplied));
         let mut story = Story::begin(Nature::Write);
         story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
-        assert_eq!(story.fails(0, failed(Reason::Inapplicable { why }, Outcome::NotApplied)), [], "the newer sending may be answered otherwise");
+        assert_eq!(
+            story.fails(0, failed(Reason::Inapplicable { why }, Outcome::NotApplied)),
+            [],
+            "the newer sending may be answered otherwise"
+        );
     }
 
     /// Whether an earlier sending was applied before a later operation of the lane nobody can say.

@@ -78,7 +78,8 @@ pub(super) fn unseen(recorder: &Recorder, vanished: &dyn Fn(usize) -> bool) -> V
     for (index, context) in &recorder.answered {
         let answer = &history.operations[*index];
         let Some(acked) = acked.get(&answer.key) else { continue };
-        let misses = |write: &&Acked| write.end < answer.call && !write.dots.iter().any(|dot| context.covers(*dot)) && !vanished(write.index);
+        let misses =
+            |write: &&Acked| write.end < answer.call && !write.dots.iter().any(|dot| context.covers(*dot)) && !vanished(write.index);
         if let Some(write) = acked.iter().find(misses) {
             let (key, write) = (history.names.key_text(answer.key), write.index);
             let words = format!("acknowledged-write-not-seen: key {key}: #{write} was acknowledged; then #{index}, which has not seen it");

@@ -9,7 +9,7 @@ use quorate_checker::history::{Action, CasSiblings, Outcome, Seen, ValueId};
 use quorate_protocol::chain::once::Recorded;
 use quorate_protocol::chain::operation::Decision;
 use quorate_protocol::chain::state::Expect;
-use quorate_protocol::chain::{Change, ChainState, Token};
+use quorate_protocol::chain::{ChainState, Change, Token};
 use quorate_protocol::{Actor, Body, OpId, Siblings, Tick};
 
 use super::{Given, Index, Recorder};
