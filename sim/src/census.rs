@@ -220,7 +220,7 @@ impl Chain {
 
     fn chosen(&mut self, ballot: Ballot, state: &ChainState) -> Option<Wrong> {
         let is_chosen = |(_, proposal): &(&Ballot, &Proposal)| proposal.is_chosen;
-        let before = self.proposals.range(..ballot).filter(is_chosen).next_back();
+        let before = self.proposals.range(..ballot).rfind(is_chosen);
         let after = self.proposals.range(ballot..).filter(|(other, _)| **other > ballot).find(is_chosen);
         let mut broken = before.and_then(|(other, earlier)| diverge(*other, &earlier.state, ballot, state));
         broken = broken.or_else(|| after.and_then(|(other, later)| diverge(ballot, state, *other, &later.state)));

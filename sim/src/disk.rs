@@ -48,7 +48,7 @@ pub(crate) struct Image {
 /// One atomic change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    Record(Key, KeyRecord),
+    Record(Key, Box<KeyRecord>),
     Hint(NodeId, u64, Hint),
     HintGone(NodeId, u64),
     Node(NodeRecord),
@@ -58,7 +58,7 @@ impl Image {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Record(key, record) => {
-                self.records.insert(*key, record.clone());
+                self.records.insert(*key, KeyRecord::clone(record));
             }
             Change::Hint(target, seq, hint) => {
                 self.hints.insert((*target, *seq), hint.clone());
@@ -252,10 +252,10 @@ mod tests {
         let mut random = Random::of(1, "crash");
         for _ in 0..50 {
             let mut disk = disk();
-            assert!(disk.write(Change::Record(Key(0), KeyRecord::default()), Some(0)));
+            assert!(disk.write(Change::Record(Key(0), Box::default()), Some(0)));
             assert_eq!(disk.synced(1), (vec![0], false));
             for key in 1..5 {
-                disk.write(Change::Record(Key(key), KeyRecord::default()), Some(u32::from(key)));
+                disk.write(Change::Record(Key(key), Box::default()), Some(u32::from(key)));
             }
             let lost = disk.crash(&mut random);
             let kept: Vec<u8> = disk.durable().records.keys().map(|key| key.0).collect();
@@ -283,7 +283,7 @@ mod tests {
         for _ in 0..50 {
             let mut disk = disk();
             for key in 0..4 {
-                disk.write(Change::Record(Key(key), KeyRecord::default()), Some(u32::from(key)));
+                disk.write(Change::Record(Key(key), Box::default()), Some(u32::from(key)));
             }
             let batch = disk.written() - 2;
             assert_eq!(disk.give_up(batch, &mut random), [0, 1, 2, 3], "those behind the batch too");

@@ -11,6 +11,7 @@ use std::fmt;
 use quorate_protocol::Defect;
 use quorate_protocol::options::{Awkward, Options as CoreOptions};
 
+pub(crate) use self::keys::MIXED_OPERATIONS;
 pub use self::keys::{KeyOptions, LevelMix, Traffic, UnknownTraffic, Workload};
 use crate::fault::FaultKind;
 use crate::random::Random;

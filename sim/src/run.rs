@@ -250,23 +250,21 @@ fn finish(world: &mut World) {
     }
 }
 
-/// All home replicas of a key that are left know the same state to be chosen.
+/// Nothing that a home replica has accepted is undecided any more, and a majority knows the newest state. A replica that heard of
+/// none of it may still lag: nobody compares replicas yet.
 fn decided(world: &World) -> Vec<Violation> {
     let mut violations = Vec::new();
     for key in keys(world).filter(|key| world.options.keys[usize::from(key.0)].workload.is_linearizable()) {
         let homes = alive(world, key);
-        if homes.len() <= usize::from(world.options.replicas / 2) {
-            continue;
-        }
-        let place = |home: &NodeId| {
-            let record = world.nodes[home].disk.durable().records.get(&key);
-            record.map_or((Ballot::ZERO, Ballot::ZERO), |record| (record.chain.accepted_at(), record.chain.decided))
-        };
-        let first = place(&homes[0]).0;
-        if let Some(home) = homes.iter().find(|home| place(home) != (first, first)) {
-            let ((accepted, decided), other) = (place(home), homes[0]);
-            let words =
-                format!("undecided: {key}: {home} has accepted {accepted} and knows {decided} to be chosen; {other} has accepted {first}");
+        let majority = usize::from(world.options.replicas / 2) + 1;
+        let chain = |home: &NodeId| world.nodes[home].disk.durable().records.get(&key).map(|record| &record.chain);
+        let places: Vec<(Ballot, Ballot)> = homes.iter().filter_map(chain).map(|chain| (chain.accepted_at(), chain.decided)).collect();
+        let newest = places.iter().map(|(accepted, _)| *accepted).max().unwrap_or_default();
+        let is_undecided = places.iter().any(|(accepted, decided)| accepted != decided);
+        let is_lonely = !newest.is_zero() && places.iter().filter(|(accepted, _)| *accepted == newest).count() < majority;
+        if homes.len() >= majority && (is_undecided || is_lonely) {
+            let list: Vec<String> = places.iter().map(|(accepted, decided)| format!("{accepted} and {decided}")).collect();
+            let words = format!("undecided: {key}: its replicas have accepted, and know to be chosen, {}", list.join("; "));
             violations.push(Violation { kind: "undecided", words, operations: Vec::new() });
         }
     }

@@ -228,7 +228,8 @@ impl World {
                     return;
                 }
                 *left -= 1;
-                let intent = self.clients.get_mut(&client).expect("clients stay").draw(&self.options);
+                let done = self.options.operations.saturating_sub(*left + 1);
+                let intent = self.clients.get_mut(&client).expect("clients stay").draw(&self.options, done);
                 let via = self.isolated.get(&client).map(|(_, node)| *node).into_iter().collect();
                 self.begin(client, via, intent);
             }

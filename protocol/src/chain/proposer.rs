@@ -5,7 +5,9 @@
 //! with it has left this node and nobody may have sent it before; otherwise as `Unknown`.
 //!
 //! **Rules.**
-//! - Operations wait in one queue; a round takes all that wait when its second phase begins. So they cannot compete with each other.
+//! - Operations wait in one queue, so that they cannot compete with each other. A round takes all that wait when it begins. In buckets of
+//!   linearizable writes only it takes those too that come before its second phase; elsewhere they wait for the next: the promises may
+//!   be older than an eventual write that was acknowledged before such an operation was called.
 //! - *First phase*: draw a ballot above all that was seen and ask every home replica to promise it. *Upon a majority of promises*: `S` is
 //!   the highest state accepted among them, chosen or not. Take in the eventual versions that `S` has not seen, then apply the operations
 //!   one after the other, each unless the state contains it already.
@@ -114,6 +116,8 @@ pub struct Proposer {
     seen: Ballot,
     /// The latest state this node holds whole.
     known: Option<Accepted>,
+    /// The ballot of the latest state that this proposer itself knows to be chosen.
+    decided: Ballot,
     /// A ballot that a majority promised together with `known`, which they accepted.
     promised_next: Option<Ballot>,
     reports: Reports,
@@ -140,6 +144,7 @@ impl Proposer {
             phase: Phase::Idle,
             seen: plan.local.as_ref().map_or(Ballot::ZERO, |local| local.ballot),
             known: plan.local.clone(),
+            decided: Ballot::ZERO,
             promised_next: None,
             reports: Reports::new(plan.homes.clone(), now),
             down: BTreeSet::new(),
@@ -221,7 +226,6 @@ impl Proposer {
             out.sometimes(Mark::Unreachable);
             return self.give_up_all(&Reason::Unreachable { needed: self.needed(), alive: small(alive) }, out);
         }
-        self.queue.iter_mut().for_each(|waiting| waiting.rounds = waiting.rounds.saturating_add(1));
         self.phase = Phase::Drawing;
         out.push(Effect::DrawBallot { seen: self.seen });
     }
@@ -244,6 +248,7 @@ impl Proposer {
         if self.phase != Phase::Drawing {
             return;
         }
+        self.queue.iter_mut().for_each(|waiting| waiting.rounds = waiting.rounds.saturating_add(1));
         let tally = self.tally(now);
         self.seen = self.seen.max(drawn.next);
         out.push(Effect::SetTimer { timer: Timer::Resend, at: now.after(self.plan.resend_micros) });
@@ -283,28 +288,38 @@ impl Proposer {
             ChainReply::Accepted { ballot } => self.accepted(now, from, ballot, out),
             ChainReply::Dirty { ballot } if self.is_accepting(ballot) => {
                 self.beaten = true;
+                self.refused(from);
                 self.no(now, from, out);
             }
+            ChainReply::Dirty { ballot } => self.teach(from, ballot, out),
             ChainReply::Rejected(Rejected { ballot, limit }) => {
                 self.seen = self.seen.max(limit);
-                if self.is_accepting(ballot) || self.is_preparing(ballot) {
+                // A replica that has accepted at this ballot rejects the late copy of its `Prepare`: nobody was faster.
+                let is_late = limit <= ballot;
+                if (self.is_accepting(ballot) || self.is_preparing(ballot)) && !is_late {
                     self.beaten = true;
                     self.reports.answered(from, now);
-                    if let Phase::Accepting(accepting) = &mut self.phase {
-                        accepting.rejected.insert(from);
-                    }
+                    self.refused(from);
                     self.no(now, from, out);
                 } else {
                     self.teach(from, ballot, out);
                 }
             }
-            ChainReply::Dirty { .. } | ChainReply::View(_) | ChainReply::Learned => {}
+            ChainReply::View(_) | ChainReply::Learned => {}
+        }
+    }
+
+    /// A replica does not hold the state that is to be accepted.
+    fn refused(&mut self, node: NodeId) {
+        if let Phase::Accepting(accepting) = &mut self.phase {
+            accepting.rejected.insert(node);
         }
     }
 
     /// A replica has rejected what was chosen without it, and so could make nothing of the news that it was.
     fn teach(&self, node: NodeId, ballot: Ballot, out: &mut Out) {
-        if let Some(known) = self.known.as_ref().filter(|known| known.ballot == ballot) {
+        // What this node had accepted before the proposer was made need not be chosen.
+        if let Some(known) = self.known.as_ref().filter(|known| known.ballot == ballot && ballot == self.decided) {
             self.send(node, ChainRequest::Learn { ballot, state: Some(known.state.clone()) }, out);
         }
     }
@@ -354,7 +369,7 @@ impl Proposer {
         if late {
             state = absorb(&state);
         }
-        if self.queue.len() > 1 {
+        if steps.len() > 1 {
             out.sometimes(Mark::RoundShared);
         }
         if chosen && state == base {
@@ -366,9 +381,7 @@ impl Proposer {
             && step.is_failure
             && (chosen || self.plan.options.has(Defect::UndecidedLeft))
             && absorbed == base
-            && self.queue.len() == 1
-            && !self.queue[0].operation.tainted
-            && !self.queue[0].sent
+            && self.queue.iter().any(|waiting| waiting.ticket == *ticket && !waiting.operation.tainted && !waiting.sent)
         {
             out.sometimes(Mark::CasFailureUnrecorded);
             let decision = step.decision.clone().unrecorded().at(base.token());
@@ -410,11 +423,16 @@ impl Proposer {
         known.or_else(sent).cloned()
     }
 
-    /// Applies all that wait, one after the other.
+    /// Whether an operation takes part in the present round: promises that are older than it may not have seen what it must.
+    fn takes(&self, waiting: &Waiting) -> bool {
+        waiting.rounds > 0 || self.plan.write_mode == WriteMode::LinOnly
+    }
+
+    /// Applies all that take part, one after the other.
     fn evaluate(&self, base: &ChainState, author: Authorship) -> (ChainState, Vec<(Ticket, Step)>) {
         let mut state = base.clone();
         let mut steps = Vec::with_capacity(self.queue.len());
-        for waiting in &self.queue {
+        for waiting in self.queue.iter().filter(|waiting| self.takes(waiting)) {
             let step = waiting.operation.evaluate(&state, author, self.plan.options);
             state = step.next.clone();
             steps.push((waiting.ticket, step));
@@ -424,7 +442,7 @@ impl Proposer {
 
     fn accept(&mut self, accepting: Accepting, out: &mut Out) {
         for waiting in &mut self.queue {
-            waiting.sent = true;
+            waiting.sent |= accepting.steps.iter().any(|(ticket, _)| *ticket == waiting.ticket);
         }
         let request = accepting.request();
         self.phase = Phase::Accepting(Box::new(accepting));
@@ -457,8 +475,10 @@ impl Proposer {
         self.conclude(now, steps, out);
     }
 
+    /// Keeps a state that is chosen.
     fn remember(&mut self, state: Accepted) {
         if !state.ballot.is_zero() {
+            self.decided = self.decided.max(state.ballot);
             self.known = Some(state);
         }
     }

@@ -11,11 +11,14 @@ use quorate_protocol::{Body, Context, Level, OpId};
 use super::Client;
 use crate::collection::Collection;
 use crate::message::Key;
-use crate::options::{KeyOptions, Options, Workload};
+use crate::options::{KeyOptions, MIXED_OPERATIONS, Options, Traffic, Workload};
 use crate::recorder::Index;
 
 /// Reads of 1000 of a key without eventual writes that are at a weaker level all the same.
 const WEAK_READS_PERMILLE: u32 = 150;
+
+/// Operations of 1000 that go to the key whose turn it is.
+const IN_TURN_PERMILLE: u32 = 800;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +63,13 @@ pub(crate) struct Known {
 
 impl Client {
     /// Draws the next operation of the workload.
-    pub(crate) fn draw(&mut self, options: &Options) -> Intent {
+    pub(crate) fn draw(&mut self, options: &Options, done: u32) -> Intent {
         if let (true, Some(unsettled)) = (std::mem::take(&mut self.settles), self.unknown) {
             return Intent { key: unsettled.key, level: Level::Linearizable, what: Doing::Settle(unsettled) };
         }
         let key = match self.update {
             Some(key) => key,
-            None => Key(u8::try_from(self.random.index(options.keys.len())).expect("few keys")),
+            None => self.some_key(options, done),
         };
         let of_key = &options.keys[usize::from(key.0)];
         let updates = self.update.take().is_some();
@@ -83,6 +86,15 @@ impl Client {
             Doing::Write { .. } => self.random.pick(&of_key.levels.writes),
         };
         Intent { key, level, what }
+    }
+
+    /// Any key. Of those whose operations a search is to judge, the one that it is the turn of: few operations on a key show little
+    /// unless they meet.
+    fn some_key(&mut self, options: &Options, done: u32) -> Key {
+        let (count, any) = (options.keys.len(), self.random.index(options.keys.len()));
+        let in_turn = usize::try_from(done / MIXED_OPERATIONS).map_or(any, |turn| turn.min(count - 1));
+        let number = if options.traffic == Traffic::Mixed && self.random.chance(IN_TURN_PERMILLE) { in_turn } else { any };
+        Key(u8::try_from(number).expect("few keys"))
     }
 
     fn doing(&mut self, key: Key, options: &KeyOptions, updates: bool) -> Doing {

@@ -86,7 +86,7 @@ impl Node {
         }
         if record != before {
             note_change(env, key, &before, &record);
-            self.write(env, Change::Record(key, record), None);
+            self.write(env, Change::Record(key, Box::new(record)), None);
             self.watch(env, key);
         }
         let at_once = match &reply {
@@ -135,7 +135,7 @@ impl Node {
         let mut record = self.disk.current().records.get(&key).cloned().unwrap_or_default();
         let minted = self.give_dot(env, &mut record, write)?;
         if !drops_silently {
-            self.write(env, Change::Record(key, record), None);
+            self.write(env, Change::Record(key, Box::new(record)), None);
         }
         if drops_silently || env.options.has(Defect::UnsyncedWriteAcknowledged) {
             self.soon(number, Input::Reply { from: self.id, reply: ReplicaReply::Stored });

@@ -82,7 +82,7 @@ impl FromStr for Traffic {
 }
 
 /// Operations on a key that takes both kinds: the search that judges it takes longer with each.
-const MIXED_OPERATIONS: u32 = 12;
+pub(crate) const MIXED_OPERATIONS: u32 = 12;
 
 /// What clients do with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
