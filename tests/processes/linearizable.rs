@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use quorate_client::{Cas, Client, Expect, Level, OpId, Outcome};
+use quorate_client::{Cas, Client, Expect, Level, Outcome};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;

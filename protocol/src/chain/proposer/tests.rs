@@ -1,3 +1,5 @@
+//! One proposer at a time, driven by hand: what each rule of a round gives, and what it refuses.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! One linearizable read at a time: when one round trip is enough, and what it does when it is not.
+
 use bytes::Bytes;
 
 use super::*;
