@@ -19,7 +19,7 @@
 //! - *Upon the hint timer*: keep a hint for every replica that has not answered; it may still answer.
 //! - *Upon the deadline*: answer what is known, keep the remaining hints, stop.
 //!
-//! **Invariants.** Hints count at `any` only. The context handed out covers what the write had seen and its own dot, never a
+//! **Invariants.** Hints count at `any` only, and only once all that were asked for are kept or refused. The context handed out covers what the write had seen and its own dot, never a
 //! concurrent version that its client has not been shown.
 //!
 //! Sources: Dynamo (SOSP'07) §4.5, §4.6.

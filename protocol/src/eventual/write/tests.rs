@@ -64,6 +64,27 @@ fn any_is_answered_by_a_hint_alone_and_says_so() {
     assert_eq!(replicas.hints.len(), 3);
 }
 
+/// The home replica whose hint is durable first may lose its disk before it gets it: the others' hints must be durable, too.
+#[test]
+fn any_is_not_answered_before_every_hint_that_was_asked_for_is_kept() {
+    let mut replicas = Replicas::new(3);
+    let mut plan = replicas.put(9, Level::Any, "a", Seen::Blind);
+    plan.down = replicas.homes().iter().collect();
+    let mut machine = Write::new(plan.clone(), Tick(0));
+    let mut out = Outbox::default();
+    machine.step(Tick(0), Input::Start, &mut out);
+    for input in replicas.mint(NodeId(9), &plan.mint, Role::Stranger) {
+        machine.step(Tick(0), input, &mut out);
+    }
+    let mut is_answered_by = |input| {
+        machine.step(Tick(1), input, &mut out);
+        out.drain().iter().any(|effect| matches!(effect, Effect::Finish(Ok(_))))
+    };
+    assert!(!is_answered_by(Input::HintKept(NodeId(1))));
+    assert!(!is_answered_by(Input::HintRefused(NodeId(2))));
+    assert!(is_answered_by(Input::HintKept(NodeId(3))));
+}
+
 /// A fallback that hands its hint over and then coordinates again must give another dot, or the second write is discarded as seen.
 #[test]
 fn two_writes_of_one_fallback_both_survive() {
