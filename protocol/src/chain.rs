@@ -24,6 +24,7 @@ pub mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 pub use acceptor::{Accepted, ChainRecord};
 pub use ballot::{Ballot, Ballots};

@@ -18,6 +18,7 @@
 //! Sources: Ongaro, *Consensus: Bridging Theory and Practice* (2014) §6.3; Lee et al., *RIFL* (SOSP'15).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,8 @@ pub struct TableFull;
 /// The operations that a chain state contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OnceTable {
-    lanes: BTreeMap<(ClientId, u16), Entry>,
+    /// Shared between the copies of a state, of which every round makes several.
+    lanes: Arc<BTreeMap<(ClientId, u16), Entry>>,
     /// Latest issue time of anything forgotten.
     horizon_ms: u64,
 }
@@ -132,7 +134,7 @@ impl OnceTable {
             }
             self.forget(lane);
         }
-        self.lanes.insert(lane, Entry { seq: op.seq, issued_ms: op.issued_ms.max(last), recorded, at_ms: now_ms });
+        Arc::make_mut(&mut self.lanes).insert(lane, Entry { seq: op.seq, issued_ms: op.issued_ms.max(last), recorded, at_ms: now_ms });
         let old: Vec<_> =
             self.lanes.iter().filter(|(_, entry)| now_ms.saturating_sub(entry.at_ms) > AGE_MS_MAX).map(|(lane, _)| *lane).collect();
         old.into_iter().for_each(|lane| self.forget(lane));
@@ -140,7 +142,7 @@ impl OnceTable {
     }
 
     fn forget(&mut self, lane: (ClientId, u16)) {
-        if let Some(entry) = self.lanes.remove(&lane) {
+        if let Some(entry) = Arc::make_mut(&mut self.lanes).remove(&lane) {
             self.horizon_ms = self.horizon_ms.max(entry.issued_ms);
         }
     }

@@ -78,6 +78,9 @@ pub struct Done {
     pub state: ChainState,
     /// What its client may be told to have seen. Empty when the state is a later one than the operation's own.
     pub context: Context,
+    /// A state that contains the operation may have been sent to a replica, by this sending of it or by an earlier one. A decision that says
+    /// only that this attempt did nothing then leaves its effect unknown.
+    pub sent: bool,
     /// What was reached.
     pub receipt: Receipt,
 }
@@ -104,6 +107,14 @@ pub(super) struct Step {
     pub(super) context: Context,
     /// A failure that nobody need remember if it is answered from a chosen state, first and alone.
     pub(super) is_failure: bool,
+}
+
+impl Done {
+    /// What is known of the effect if the decision is that this attempt did nothing.
+    #[must_use]
+    pub fn outcome_of_nothing(&self) -> Outcome {
+        if self.sent { Outcome::Unknown } else { Outcome::NotApplied }
+    }
 }
 
 impl Operation {
@@ -170,6 +181,11 @@ fn decision_of(recorded: Recorded) -> Decision {
 }
 
 impl Decision {
+    /// True if the state it was made of contains the operation, so that others may yet find it there.
+    pub(super) fn is_contained(&self) -> bool {
+        !matches!(self, Self::Superseded | Self::TooOld | Self::TooNew | Self::Crowded)
+    }
+
     /// The same answer without the claim that it was recorded.
     #[must_use]
     pub(super) fn unrecorded(self) -> Self {

@@ -36,6 +36,7 @@ use super::ballot::Ballot;
 use super::message::{ChainReply, ChainRequest, Promise};
 use super::operation::{Answer, Decision, Done, NotDone, Operation, Step, Ticket};
 use super::state::{Authorship, ChainState};
+use super::timers::Timers;
 use crate::defect::Defect;
 use crate::eventual::report::Reports;
 use crate::ids::Tick;
@@ -126,6 +127,7 @@ pub struct Proposer {
     beaten: bool,
     defeats: u32,
     resends: u32,
+    timers: Timers,
     /// Distinct states among the promises of the round.
     versions: usize,
 }
@@ -151,6 +153,7 @@ impl Proposer {
             beaten: false,
             defeats: 0,
             resends: 0,
+            timers: Timers::default(),
             versions: 0,
             plan,
         }
@@ -184,7 +187,7 @@ impl Proposer {
     /// its ticket, which must not be in use.
     pub fn submit(&mut self, now: Tick, ticket: Ticket, operation: Operation, down: BTreeSet<NodeId>, out: &mut Out) {
         self.down = down;
-        out.push(Effect::SetTimer { timer: Timer::Deadline, at: operation.deadline });
+        self.timers.deadline_at(operation.deadline, out);
         self.queue.push_back(Waiting { ticket, operation, sent: false, since: now, rounds: 0 });
         if self.phase == Phase::Idle {
             self.begin(now, out);
@@ -251,7 +254,7 @@ impl Proposer {
         self.queue.iter_mut().for_each(|waiting| waiting.rounds = waiting.rounds.saturating_add(1));
         let tally = self.tally(now);
         self.seen = self.seen.max(drawn.next);
-        out.push(Effect::SetTimer { timer: Timer::Resend, at: now.after(self.plan.resend_micros) });
+        self.timers.resend_at(now.after(self.plan.resend_micros), out);
         if let Some((ballot, known)) = self.promised_next.take().zip(self.known.clone()) {
             // The promise is used up before the state leaves, whatever becomes of it.
             out.sometimes(Mark::StickyRound);
@@ -442,7 +445,7 @@ impl Proposer {
 
     fn accept(&mut self, accepting: Accepting, out: &mut Out) {
         for waiting in &mut self.queue {
-            waiting.sent |= accepting.steps.iter().any(|(ticket, _)| *ticket == waiting.ticket);
+            waiting.sent |= accepting.steps.iter().any(|(ticket, step)| *ticket == waiting.ticket && step.decision.is_contained());
         }
         let request = accepting.request();
         self.phase = Phase::Accepting(Box::new(accepting));
@@ -494,9 +497,9 @@ impl Proposer {
                 _ if waiting.operation.op.is_some() && step.context.is_empty() => out.sometimes(Mark::OnceFound),
                 _ => {}
             }
-            let receipt = self.receipt(now, &waiting);
+            let (receipt, sent) = (self.receipt(now, &waiting), waiting.sent || waiting.operation.tainted);
             let Step { decision, next: state, context, .. } = step;
-            out.push(Effect::Finish((ticket, Ok(Done { decision, state, context, receipt }))));
+            out.push(Effect::Finish((ticket, Ok(Done { decision, state, context, sent, receipt }))));
         }
         self.begin(now, out);
     }
@@ -553,6 +556,9 @@ impl Proposer {
 
     /// Sends the present phase's message again to everybody who has not answered it.
     fn resend(&mut self, now: Tick, out: &mut Out) {
+        if !self.timers.resend_fired(now, out) {
+            return;
+        }
         let (request, open): (_, Vec<NodeId>) = match &self.phase {
             Phase::Preparing { drawn, tally, .. } => (self.prepare(drawn.ballot), tally.open().collect()),
             Phase::Accepting(accepting) => (accepting.request(), accepting.tally.open().collect()),
@@ -564,7 +570,7 @@ impl Proposer {
         open.into_iter().for_each(|node| self.send(node, request.clone(), out));
         self.resends += 1;
         let wait = self.plan.resend_micros << self.resends.min(RESEND_DOUBLINGS_MAX);
-        out.push(Effect::SetTimer { timer: Timer::Resend, at: now.after(wait) });
+        self.timers.resend_at(now.after(wait), out);
     }
 
     /// Fails the operations whose time is over.
@@ -572,6 +578,10 @@ impl Proposer {
         let (over, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.queue).into_iter().partition(|waiting| waiting.operation.deadline <= now);
         self.queue = waiting.into();
+        self.timers.deadline_fired(now);
+        if let Some(next) = self.queue.iter().map(|waiting| waiting.operation.deadline).min() {
+            self.timers.deadline_at(next, out);
+        }
         if over.is_empty() {
             return;
         }

@@ -82,6 +82,8 @@ struct Repair {
     chosen: Accepted,
     holders: Tally,
     beaten: bool,
+    /// Given up; the read begins again in a moment.
+    over: bool,
 }
 
 type Out = Outbox<Result<Found, ReadFailure>>;
@@ -203,10 +205,12 @@ impl ChainRead {
             out.sometimes(Mark::Hedged);
             self.ask(1, out);
         }
-        if let Some(repair) = &self.repair {
+        if let Some(repair) = self.repair.as_ref().filter(|repair| !repair.over) {
             let open: Vec<NodeId> = repair.holders.open().collect();
             let accept = self.accept_message(repair);
             open.into_iter().for_each(|node| self.send(node, accept.clone(), out));
+        } else if self.repair.is_some() {
+            // Begins again by itself.
         } else if self.tally.verdict() == Verdict::Met {
             self.asked_full.clear();
             self.settle(now, out);
@@ -260,7 +264,7 @@ impl ChainRead {
             out.sometimes(Mark::ChainReadFast);
             return self.succeed(now, &chosen, out);
         }
-        self.begin_repair(now, Repair { chosen, holders, beaten: false }, out);
+        self.begin_repair(now, Repair { chosen, holders, beaten: false, over: false }, out);
     }
 
     fn state_of(&self, ballot: Ballot) -> Option<ChainState> {
@@ -329,7 +333,7 @@ impl ChainRead {
     }
 
     fn conclude(&mut self, now: Tick, out: &mut Out) {
-        let Some(repair) = &self.repair else { return };
+        let Some(repair) = self.repair.as_mut().filter(|repair| !repair.over) else { return };
         match repair.holders.verdict() {
             Verdict::Pending => {}
             Verdict::Met => {
@@ -337,8 +341,14 @@ impl ChainRead {
                 out.sometimes(Mark::ChainReadRepaired);
                 self.succeed(now, &chosen, out);
             }
-            Verdict::Lost if repair.beaten => self.beaten(now, out),
-            Verdict::Lost => self.unavailable(repair.holders.count(), out),
+            Verdict::Lost if repair.beaten => {
+                repair.over = true;
+                self.beaten(now, out);
+            }
+            Verdict::Lost => {
+                let answered = repair.holders.count();
+                self.unavailable(answered, out);
+            }
         }
     }
 

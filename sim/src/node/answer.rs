@@ -38,15 +38,14 @@ pub(super) fn state_answer(state: &ChainState) -> Good {
     Good::Read { siblings: state.siblings.clone(), token: Some(state.token()) }
 }
 
-/// What became of a change. `tainted`: somebody may have sent it before.
-pub(super) fn change_answer(answer: Result<Done, NotDone>, tainted: bool) -> Result<Good, Failure> {
-    let Done { decision, state, context, receipt } = match answer {
+/// What became of a change.
+pub(super) fn change_answer(answer: Result<Done, NotDone>) -> Result<Good, Failure> {
+    let done = match answer {
         Ok(done) => done,
         Err(NotDone { reason, outcome, replicas }) => return Err(Failure { reason, outcome, replicas }),
     };
-    // This sending did nothing; another may have, and so may an earlier round of this one.
-    let sent_before = tainted || receipt.rounds > 1;
-    let nothing = if sent_before { Outcome::Unknown } else { Outcome::NotApplied };
+    let nothing = done.outcome_of_nothing();
+    let Done { decision, state, context, receipt, .. } = done;
     let (reason, outcome) = match decision {
         Decision::Applied { .. } | Decision::Conflict { .. } => {
             return Ok(Good::Changed(Changed { decision, context, seen: state.siblings.context().clone() }));

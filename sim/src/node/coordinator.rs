@@ -375,7 +375,7 @@ impl Node {
                     proposer.step(env.now, input, out);
                 }
                 drain(env, out, |(place, answer)| match askers.remove(&place)? {
-                    Asker::Change(call, tainted) => Some(Wanted::Answer(call, change_answer(answer, tainted))),
+                    Asker::Change(call, _) => Some(Wanted::Answer(call, change_answer(answer))),
                     asker => asker.told(match answer {
                         // A round takes in what a majority holds. What only a weaker level has acknowledged may lie elsewhere.
                         Ok(done) if asker.has_seen_more(&done.state) && !env.options.has(Defect::SessionNotAwaited) => {

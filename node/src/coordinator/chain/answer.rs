@@ -7,7 +7,7 @@ use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_rpc::kv::Changed;
 
 /// What became of a change, and at which version; or why nothing can be said to have become of it.
-pub(super) fn changed(done: &Done, is_retry: bool) -> Result<(Changed, Token), Failure> {
+pub(super) fn changed(done: &Done) -> Result<(Changed, Token), Failure> {
     let reason = match &done.decision {
         Decision::Applied { token, result } => return Ok((Changed::Applied { result: result.clone() }, *token)),
         Decision::Conflict { token, current, recorded } => {
@@ -20,8 +20,7 @@ pub(super) fn changed(done: &Done, is_retry: bool) -> Result<(Changed, Token), F
         Decision::TooNew => Reason::OpIdTooNew,
         Decision::Crowded => Reason::Overloaded,
     };
-    // This sending did nothing; of earlier ones it says nothing.
-    Err(failed(reason, if is_retry { Outcome::Unknown } else { Outcome::NotApplied }, done))
+    Err(failed(reason, done.outcome_of_nothing(), done))
 }
 
 /// Of a retry it was recorded, so that it speaks for every sending.

@@ -66,7 +66,7 @@ pub(in super::super) async fn write(
 async fn decide(node: &Arc<Node>, target: &Target, change: Change, op: OpId, attempt: Attempt) -> Result<(Changed, Token, Done), Failure> {
     let tainted = attempt.is_retry();
     let done = propose(node, target, Operation { change, op: Some(op), tainted, deadline: target.deadline }).await?;
-    let (changed, token) = answer::changed(&done, tainted)?;
+    let (changed, token) = answer::changed(&done)?;
     Ok((changed, token, done))
 }
 
