@@ -28,7 +28,7 @@ use tokio::time::sleep;
 
 use crate::coordinator::{self, Target};
 use crate::node::Node;
-use crate::store::{PageLimit, ScanRange};
+use crate::store::{PageLimit, ScanRange, StorageKey, Store};
 
 /// How long a coordinator has time to say that a state is chosen, in microseconds.
 const AFTER: u64 = 2_000_000;
@@ -44,6 +44,10 @@ const DEADLINE: u64 = 2_000_000;
 
 /// How often to look.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// How many times of [`EVERY`] a key rests in memory before what memory holds of it is written: most keys that are written all the time
+/// are written again before.
+const WRITE_BACK_AFTER: u32 = 10;
 
 /// Most keys that are remembered: a few megabytes. Beyond it they are found by walking.
 const KEYS_MAX: usize = 65_536;
@@ -94,6 +98,7 @@ impl Undecided {
 pub(crate) fn start(node: &Arc<Node>) {
     tokio::spawn(keep_finishing(Arc::clone(node)));
     tokio::spawn(keep_walking(Arc::clone(node)));
+    tokio::spawn(keep_writing_back(Arc::clone(node)));
 }
 
 async fn keep_finishing(node: Arc<Node>) {
@@ -139,6 +144,20 @@ async fn finish(node: &Arc<Node>, (id, key): Key) {
     }
 }
 
+/// Writes what replicas were told long enough ago, and what they promised and nobody came back to, so that a restart has little to find
+/// out again.
+async fn keep_writing_back(node: Arc<Node>) {
+    while rests(&node, EVERY).await {
+        for stripe in 0..Store::STRIPES {
+            if let Err(error) = node.store.write_back(stripe, WRITE_BACK_AFTER) {
+                tracing::debug!(%error, "what memory holds was not written");
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 async fn keep_walking(node: Arc<Node>) {
     loop {
         if !walk(&node).await {
@@ -177,7 +196,8 @@ async fn walk_part(node: &Arc<Node>, bucket: &BucketProperties, partition: Parti
         };
         let now = node.clock.tick();
         for (key, record) in &page.entries {
-            if record.chain.accepted_at() > record.chain.decided {
+            let held = node.store.held(&StorageKey::new(partition, bucket.id, key));
+            if record.chain.accepted_at() > record.chain.decided.max(held.decided) {
                 node.undecided.note(bucket.id, key, true, now);
             }
         }

@@ -67,10 +67,15 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     let place = node.placement.place(bucket, &call.key);
     let key = StorageKey::new(place.partition, call.bucket, &call.key);
     let answer = match &call.request {
-        ReplicaRequest::Read { .. } => node.store.read(&key).map(|record| {
-            let mut record = record.unwrap_or_default();
-            Answer::Now(apply(&mut record, &place.record, &call.request, Options::default(), &mut Notes::default()))
-        }),
+        ReplicaRequest::Read { .. } => {
+            let show = |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
+            if node.store.held(&key).decided.is_zero() {
+                node.store.read(&key).map(|record| Answer::Now(show(&mut record.unwrap_or_default())))
+            } else {
+                // What was learnt of the key's chain is shown, and so must survive a crash from now on.
+                node.store.update(&key, Durability::Synced, show).map(|(reply, commit)| Answer::After(commit, reply))
+            }
+        }
         ReplicaRequest::Replicate { strict, delta } => {
             for (_, version) in delta.live() {
                 // A stamp too far ahead is not followed; heartbeats tell the operator about it.
@@ -90,13 +95,13 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     })
 }
 
-/// Takes part in a key's chain. Promises and acceptances are synced in every bucket, together with all that was queued before them, so
-/// what a promise shows of the eventual view is durable with it. That a state was chosen can be found out again.
+/// Takes part in a key's chain. Acceptances are synced in every bucket, and so is all that was queued for the key before a promise: what
+/// it shows is durable. Promises themselves, and that a state was chosen, are left to memory if that is safe.
 fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &Place, key: &StorageKey) -> Result<Answer, StoreError> {
     let act = |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
     let durability = match request {
         ChainRequest::Read { .. } => {
-            let mut record = node.store.read(key)?.unwrap_or_default();
+            let mut record = node.store.view(key)?;
             return Ok(Answer::Now(act(&mut record)));
         }
         ChainRequest::Prepare { .. } => Durability::Synced,
@@ -110,7 +115,7 @@ fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &
         }
     };
     let transition = |record: &mut KeyRecord| (act(record), record.chain.accepted_at(), record.chain.decided);
-    let ((reply, accepted, decided), commit) = node.store.update(key, durability, transition)?;
+    let ((reply, accepted, decided), commit) = node.store.update_lightly(key, durability, transition)?;
     if let ReplicaReply::Refused(Refusal::BallotUsedTwice) = &reply {
         node.metrics.ballots_used_twice.inc();
         tracing::error!(bucket = %call.bucket, request = %call.request, "two states came with one ballot: a proposer is broken");

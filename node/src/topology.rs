@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use quorate_config::{BucketProperties, Config};
 use quorate_protocol::BucketId;
+use quorate_protocol::chain::Ballot;
 use quorate_protocol::record::{PartitionRecord, Role, WriteMode};
 use quorate_ring::{NodeId, PartitionId, PlacementError, PlacementTable, PreferenceList, Ring, RingEpoch};
 use quorate_rpc::kv::{BucketInfo, Topology};
@@ -18,6 +19,7 @@ pub(crate) struct Placement {
     buckets: BTreeMap<BucketId, Arc<BucketProperties>>,
     wire: Topology,
     fingerprint: u64,
+    promise_floor: Ballot,
 }
 
 /// Where a key lives, at the ring epoch that was in force when it was looked up.
@@ -49,7 +51,13 @@ impl Placement {
             fingerprint: fingerprint(&ring, &wire.buckets),
             ring: ArcSwap::from_pointee(ring),
             wire,
+            promise_floor: Ballot::ZERO,
         })
+    }
+
+    /// The same, of a node that may have promised up to `promise_floor` before it started, for any key.
+    pub(crate) fn above(self, promise_floor: Ballot) -> Self {
+        Self { promise_floor, ..self }
     }
 
     /// A bucket's properties.
@@ -78,7 +86,7 @@ impl Placement {
     fn place_in(&self, table: &PlacementTable, partition: PartitionId, write_mode: WriteMode) -> Place {
         let homes = table.preference_list(partition).clone();
         let role = if homes.contains(self.me) { Role::Home } else { Role::Stranger };
-        Place { homes, partition, record: PartitionRecord { epoch: table.epoch(), role, write_mode } }
+        Place { homes, partition, record: PartitionRecord { epoch: table.epoch(), role, write_mode, promise_floor: self.promise_floor } }
     }
 
     /// Partition copies this node keeps, over all tables.

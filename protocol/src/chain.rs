@@ -25,6 +25,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub mod volatile;
 
 pub use acceptor::{Accepted, ChainRecord};
 pub use ballot::{Ballot, Ballots};

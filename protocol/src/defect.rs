@@ -127,7 +127,7 @@ defects! {
     BallotReusedAfterRestart "ballot-reused-after-restart"
         "A restarted node proposes under its old boot, and counts ballots from the start."
     PromiseNotSynced "promise-not-synced"
-        "A replica promises before the promise is durable."
+        "A replica promises from memory, and begins anew after a crash as if it had promised nothing."
     // Disk, clock and memory of a node: acted on by the simulator's node and disk.
     DotReusedAfterDiskLoss "dot-reused-after-disk-loss"
         "A node that lost its disk comes back under its old name and gives out its dots from the start again."

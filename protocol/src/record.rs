@@ -6,7 +6,7 @@
 use quorate_ring::RingEpoch;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::ChainRecord;
+use crate::chain::{Ballot, ChainRecord};
 use crate::ids::KeyEpoch;
 use crate::siblings::Siblings;
 
@@ -48,6 +48,8 @@ pub struct PartitionRecord {
     pub role: Role,
     /// Which writes the key's bucket takes.
     pub write_mode: WriteMode,
+    /// Up to this ballot the replica may have promised, for any key, before it started; it acts as if it had.
+    pub promise_floor: Ballot,
 }
 
 /// Which writes a bucket takes. Fixed for the life of a bucket: eventual writes that were there before could come back to life under

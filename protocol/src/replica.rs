@@ -199,7 +199,7 @@ pub fn apply(
             }
             ReplicaReply::Stored
         }
-        ReplicaRequest::Chain { request, .. } => match chain::replica::apply(record, request, options, notes) {
+        ReplicaRequest::Chain { request, .. } => match chain::replica::apply(record, partition.promise_floor, request, options, notes) {
             Ok(reply) => ReplicaReply::Chain(Box::new(reply)),
             Err(BallotUsedTwice { .. }) => ReplicaReply::Refused(Refusal::BallotUsedTwice),
         },

@@ -8,15 +8,15 @@
 //! | one state per ballot | upon every proposal that is sent, whoever sends it |
 //! | a replica's promise and what it accepted only grow, the promise ahead | upon every change of its record, and when it starts again |
 //! | chosen states are one chain: versions, contexts and operations only grow | when a majority has durably accepted a state |
-//! | an operation is contained once | there, too |
+//! | an operation makes one version | there, too, with the rounds that the chosen state was made in |
 //! | the eventual view shows versions of chosen states only | when a version of a chain appears in it |
 //!
 //! **Terms.** A *vote* is a durable acceptance. A state is *chosen* when a majority of the key's homes have voted for its ballot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_protocol::chain::once::{Recorded, Verdict};
-use quorate_protocol::chain::{Accepted, Ballot, ChainRecord, ChainState};
+use bytes::Bytes;
+use quorate_protocol::chain::{Accepted, Ballot, ChainRecord, ChainState, Token};
 use quorate_protocol::{Actor, Dot, OpId, Version};
 use quorate_ring::NodeId;
 
@@ -30,7 +30,7 @@ const VIOLATIONS_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) enum Sight {
     /// A state was sent to be accepted.
-    Proposed(Accepted),
+    Proposed(Accepted, Option<Growth>),
     /// This node's acceptance is durable, and it says so.
     Voted(Ballot),
     /// This node says what it has promised.
@@ -43,6 +43,24 @@ pub(crate) enum Sight {
     Found(Box<ChainRecord>),
     /// Two states came to this node with one ballot.
     BallotTwice,
+}
+
+/// How a state came to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Growth {
+    /// The ballot of the state that it extends.
+    pub(crate) base: Ballot,
+    /// The operations that it contains beside those of its base.
+    pub(crate) added: Vec<(OpId, Applied)>,
+}
+
+/// An operation that changed a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// The version that it made.
+    pub(crate) token: Token,
+    /// What its function returned.
+    pub(crate) result: Option<Bytes>,
 }
 
 /// Where a replica stands.
@@ -67,6 +85,7 @@ impl Place {
 #[derive(Debug)]
 struct Proposal {
     state: ChainState,
+    growth: Growth,
     votes: BTreeSet<NodeId>,
     is_chosen: bool,
 }
@@ -76,6 +95,11 @@ struct Chain {
     proposals: BTreeMap<Ballot, Proposal>,
     /// Versions of chosen states, by dot.
     versions: BTreeMap<Dot, Version>,
+    /// The operations of chosen states, and those they were made of. A state's own table forgets: in one round a client may go on along its
+    /// lane.
+    contained: BTreeMap<OpId, Applied>,
+    /// The newest chosen state whose operations are among them.
+    gathered: Ballot,
     /// What every node has said to be durable.
     said: BTreeMap<NodeId, Ballot>,
 }
@@ -92,7 +116,7 @@ impl Census {
     pub(crate) fn note(&mut self, node: NodeId, key: Key, majority: usize, sight: Sight) -> Option<ChainState> {
         let chain = self.chains.entry(key).or_default();
         let broken = match sight {
-            Sight::Proposed(proposal) => chain.proposed(&proposal),
+            Sight::Proposed(proposal, growth) => chain.proposed(proposal, growth),
             Sight::Voted(ballot) => return self.voted(node, key, majority, ballot),
             Sight::Promised(ballot) => {
                 chain.say(node, ballot);
@@ -148,24 +172,9 @@ impl Census {
         self.voted(node, key, majority, accepted.ballot)
     }
 
-    /// What an operation was answered where it is contained; `None` if no chain of chosen states can contain it. It may have been applied
-    /// differently in states that lost: those are left out as far as that can be told.
-    pub(crate) fn contained(&self, key: Key, op: &OpId) -> Option<Recorded> {
-        let chain = self.chains.get(&key)?;
-        let mut records = chain.proposals.values().rev().filter_map(|proposal| match proposal.state.once.look(op) {
-            Verdict::Known(recorded) => Some((proposal.is_chosen, recorded)),
-            Verdict::New | Verdict::Superseded | Verdict::TooOld => None,
-        });
-        let is_other = |recorded: &Recorded| match recorded {
-            Recorded::Applied { token, .. } => {
-                let version = chain.versions.get(&Dot { actor: Actor::Chain(token.inc), n: token.seq });
-                version.is_some_and(|version| version.op != Some(*op))
-            }
-            Recorded::CasFailed { .. } | Recorded::Inapplicable(_) | Recorded::Fenced => false,
-        };
-        let all: Vec<(bool, Recorded)> = records.by_ref().collect();
-        let chosen = all.iter().find(|(is_chosen, _)| *is_chosen);
-        chosen.or_else(|| all.iter().find(|(_, recorded)| !is_other(recorded))).map(|(_, recorded)| recorded.clone())
+    /// What an operation came to that a chosen state contains, or that is among those it was made of.
+    pub(crate) fn contained(&self, key: Key, op: &OpId) -> Option<&Applied> {
+        self.chains.get(&key)?.contained.get(op)
     }
 
     /// States that were chosen.
@@ -175,19 +184,13 @@ impl Census {
 }
 
 /// Kinds of violation that are told here.
-pub(crate) const KINDS: [&str; 7] = [
-    BALLOT_TWICE,
-    WENT_BACK,
-    FORGOTTEN,
-    "chosen-states-diverge",
-    "operation-contained-twice",
-    "unchosen-version-shown",
-    "version-with-two-bodies",
-];
+pub(crate) const KINDS: [&str; 7] =
+    [BALLOT_TWICE, WENT_BACK, FORGOTTEN, "chosen-states-diverge", CONTAINED_TWICE, "unchosen-version-shown", "version-with-two-bodies"];
 
 const BALLOT_TWICE: &str = "ballot-used-twice";
 const WENT_BACK: &str = "acceptor-went-back";
 const FORGOTTEN: &str = "promise-forgotten";
+const CONTAINED_TWICE: &str = "operation-contained-twice";
 
 /// An invariant that does not hold.
 struct Wrong {
@@ -206,16 +209,35 @@ impl Chain {
         *said = ballot.max(*said);
     }
 
-    fn proposed(&mut self, proposal: &Accepted) -> Option<Wrong> {
-        let Accepted { ballot, state } = proposal;
-        match self.proposals.get(ballot) {
-            Some(known) if known.state == *state => None,
+    fn proposed(&mut self, Accepted { ballot, state }: Accepted, growth: Option<Growth>) -> Option<Wrong> {
+        match self.proposals.get(&ballot) {
+            Some(known) if known.state == state => None,
             Some(_) => Some(wrong(BALLOT_TWICE, format!("two states were proposed at ballot {ballot}"))),
             None => {
-                self.proposals.insert(*ballot, Proposal { state: state.clone(), votes: BTreeSet::new(), is_chosen: false });
+                let growth = growth.unwrap_or_default();
+                self.proposals.insert(ballot, Proposal { state, growth, votes: BTreeSet::new(), is_chosen: false });
                 None
             }
         }
+    }
+
+    /// Gathers the operations of a chosen state and of all that it was made of.
+    fn gather(&mut self, chosen: Ballot) -> Option<Wrong> {
+        let mut broken = None;
+        let mut at = chosen;
+        while at > self.gathered {
+            let Some(proposal) = self.proposals.get(&at) else { break };
+            for (op, applied) in &proposal.growth.added {
+                let known = self.contained.entry(*op).or_insert_with(|| applied.clone());
+                if known.token != applied.token {
+                    let words = || format!("{op} made version {} and version {}", known.token, applied.token);
+                    broken = broken.or_else(|| Some(wrong(CONTAINED_TWICE, words())));
+                }
+            }
+            at = proposal.growth.base;
+        }
+        self.gathered = self.gathered.max(chosen);
+        broken
     }
 
     fn chosen(&mut self, ballot: Ballot, state: &ChainState) -> Option<Wrong> {
@@ -224,20 +246,12 @@ impl Chain {
         let after = self.proposals.range(ballot..).filter(|(other, _)| **other > ballot).find(is_chosen);
         let mut broken = before.and_then(|(other, earlier)| diverge(*other, &earlier.state, ballot, state));
         broken = broken.or_else(|| after.and_then(|(other, later)| diverge(ballot, state, *other, &later.state)));
-        let mut of_operations = BTreeMap::new();
+        broken = broken.or(self.gather(ballot));
         for (dot, version) in state.siblings.live().filter(|(dot, _)| matches!(dot.actor, Actor::Chain(_))) {
             let known = self.versions.entry(dot).or_insert_with(|| version.clone());
             if known != version {
                 let words = || format!("{dot} stands for two versions in chosen states");
                 broken = broken.or_else(|| Some(wrong("version-with-two-bodies", words())));
-            }
-        }
-        for (dot, version) in &self.versions {
-            if let Some(op) = version.op
-                && let Some(other) = of_operations.insert(op, *dot)
-            {
-                let words = || format!("{op} was applied as {other} and as {dot}");
-                broken = broken.or_else(|| Some(wrong("operation-contained-twice", words())));
             }
         }
         broken
@@ -254,4 +268,82 @@ impl Chain {
 fn diverge(lower: Ballot, earlier: &ChainState, higher: Ballot, later: &ChainState) -> Option<Wrong> {
     let grows = earlier.token() <= later.token() && later.siblings.context().includes(earlier.siblings.context());
     (!grows).then(|| wrong("chosen-states-diverge", format!("what was chosen at {higher} has not seen what was chosen at {lower}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_protocol::chain::once::{Recorded, Verdict};
+    use quorate_protocol::chain::state::{Authorship, Change, Effect, Function};
+    use quorate_protocol::hlc::Hlc;
+    use quorate_protocol::{BootId, ClientId};
+    use quorate_ring::RingEpoch;
+
+    use super::*;
+
+    const KEY: Key = Key(0);
+
+    fn ballot(counter: u64) -> Ballot {
+        Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) }
+    }
+
+    /// An operation of one client, which has one lane.
+    fn op(seq: u64) -> OpId {
+        OpId { client: ClientId(1), lane: 0, seq, issued_ms: seq }
+    }
+
+    /// A round that increments `base` once for each operation.
+    fn round(counter: u64, base: (u64, &ChainState), ops: &[OpId]) -> (Accepted, Growth) {
+        let mut growth = Growth { base: if base.0 == 0 { Ballot::ZERO } else { ballot(base.0) }, added: Vec::new() };
+        let mut state = base.1.clone();
+        for op in ops {
+            let author = Authorship { ballot: ballot(counter), hlc: Hlc(1), op: Some(*op) };
+            let (next, effect) = state.begun(author.ballot).apply(&Change::Modify(Function::Increment(1)), author);
+            let Effect::Applied(result) = effect else { panic!("a number can be incremented: {effect:?}") };
+            let (token, recorded) = (next.token(), Recorded::Applied { token: next.token(), result: result.clone() });
+            growth.added.push((*op, Applied { token, result }));
+            state = next.record(op, recorded, author).expect("room");
+        }
+        (Accepted { ballot: ballot(counter), state }, growth)
+    }
+
+    fn propose(census: &mut Census, (proposal, growth): (Accepted, Growth), voters: &[u64]) {
+        let at = proposal.ballot;
+        census.note(NodeId(1), KEY, 2, Sight::Proposed(proposal, Some(growth)));
+        for voter in voters {
+            census.note(NodeId(*voter), KEY, 2, Sight::Voted(at));
+        }
+    }
+
+    fn result(census: &Census, op: OpId) -> Option<&[u8]> {
+        census.contained(KEY, &op).map(|applied| applied.result.as_deref().expect("a number"))
+    }
+
+    /// Both operations of a client are in one round: the state's table keeps the last of a lane, and the first was applied all the same.
+    /// The round was lost at first, and became part of the chain as what the next one was made of.
+    #[test]
+    fn operations_that_no_table_names_any_more_are_found_in_the_rounds_of_the_chain() {
+        let mut census = Census::default();
+        let (nothing, others) = (ChainState::default(), OpId { client: ClientId(2), ..op(1) });
+        propose(&mut census, round(1, (0, &nothing), &[op(2), op(1)]), &[3]);
+        let adopted = round(2, (0, &nothing), &[op(1), op(2)]);
+        let state = adopted.0.state.clone();
+        assert!(matches!(state.once.look(&op(1)), Verdict::Superseded), "its table says only that the client has gone on");
+        propose(&mut census, adopted, &[1]);
+        assert_eq!(census.contained(KEY, &op(1)), None, "nothing is chosen");
+        propose(&mut census, round(3, (2, &state), &[others]), &[1, 2]);
+        assert_eq!(result(&census, op(1)), Some(&b"1"[..]));
+        assert_eq!(result(&census, op(2)), Some(&b"2"[..]));
+        assert_eq!(result(&census, others), Some(&b"3"[..]));
+        assert_eq!(census.violations, []);
+    }
+
+    #[test]
+    fn an_operation_that_makes_two_versions_is_found() {
+        let mut census = Census::default();
+        let first = round(1, (0, &ChainState::default()), &[op(1), op(2)]);
+        let state = first.0.state.clone();
+        propose(&mut census, first, &[1, 2]);
+        propose(&mut census, round(2, (1, &state), &[op(1)]), &[1, 2]);
+        assert_eq!(census.violations.iter().map(|violation| violation.kind).collect::<Vec<_>>(), [CONTAINED_TWICE]);
+    }
 }

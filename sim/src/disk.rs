@@ -8,11 +8,13 @@
 //! log may end in some of what was given up; that start finds it there.
 //!
 //! Two images are kept, one with the synced changes and one with all of them. Replies show the first, transitions start from the
-//! second.
+//! second; to either is applied what only memory holds of a key.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_anti_entropy::{Hint, HintLoad};
+use quorate_protocol::chain::Ballot;
+use quorate_protocol::chain::volatile::Volatile;
 use quorate_protocol::{KeyEpoch, KeyRecord};
 use quorate_ring::NodeId;
 
@@ -35,6 +37,8 @@ pub(crate) struct NodeRecord {
     pub(crate) accepted: bool,
     /// Highest boot and nonce of every peer.
     pub(crate) known: BTreeMap<NodeId, (u64, u32)>,
+    /// Ballots up to it may have been promised without a trace in any record.
+    pub(crate) promise_ceiling: Ballot,
 }
 
 /// All that a disk holds.
@@ -81,6 +85,8 @@ impl Image {
 pub(crate) struct Disk<W> {
     durable: Image,
     current: Image,
+    /// What only memory holds, and for how many beats.
+    held: BTreeMap<Key, (Volatile, u32)>,
     unsynced: VecDeque<(Lsn, Change)>,
     waiting: VecDeque<(Lsn, W)>,
     /// All synced changes, for a log that loses its end.
@@ -102,6 +108,7 @@ impl<W> Disk<W> {
         Self {
             durable: image.clone(),
             current: image,
+            held: BTreeMap::new(),
             unsynced: VecDeque::new(),
             waiting: VecDeque::new(),
             log: vec![Change::Node(node)],
@@ -124,6 +131,41 @@ impl<W> Disk<W> {
         &self.current
     }
 
+    /// What was written last of a key, with what only memory holds of it.
+    pub(crate) fn latest(&self, key: Key) -> KeyRecord {
+        self.with_held(&self.current, key)
+    }
+
+    /// What is durable of a key, with what only memory holds of it.
+    pub(crate) fn view(&self, key: Key) -> KeyRecord {
+        self.with_held(&self.durable, key)
+    }
+
+    fn with_held(&self, image: &Image, key: Key) -> KeyRecord {
+        let mut record = image.records.get(&key).cloned().unwrap_or_default();
+        self.held(key).apply(&mut record);
+        record
+    }
+
+    /// What only memory holds of a key.
+    pub(crate) fn held(&self, key: Key) -> Volatile {
+        self.held.get(&key).map_or_else(Volatile::default, |(volatile, _)| *volatile)
+    }
+
+    /// Leaves a change of a key's record to memory, if that is safe up to `ceiling`.
+    pub(crate) fn hold(&mut self, key: Key, record: &KeyRecord, ceiling: Ballot) -> bool {
+        let stored = self.current.records.get(&key).cloned().unwrap_or_default();
+        let volatile = Volatile::between(&stored, record, ceiling);
+        self.held.extend(volatile.map(|volatile| (key, (volatile, 0))));
+        volatile.is_some()
+    }
+
+    /// Keys of which memory alone has held something for `beats` calls of this.
+    pub(crate) fn held_for(&mut self, beats: u32) -> Vec<Key> {
+        self.held.values_mut().for_each(|(_, held)| *held += 1);
+        self.held.iter().filter(|(_, (_, held))| *held >= beats).map(|(key, _)| *key).collect()
+    }
+
     /// Whether changes are taken.
     pub(crate) fn takes_writes(&self) -> bool {
         !self.has_given_up
@@ -138,6 +180,9 @@ impl<W> Disk<W> {
     /// Makes a change; `waiter` is handed back when it is durable. Returns true if a sync must be scheduled.
     pub(crate) fn write(&mut self, change: Change, waiter: Option<W>) -> bool {
         self.written += 1;
+        if let Change::Record(key, _) = &change {
+            self.held.remove(key);
+        }
         self.current.apply(&change);
         self.unsynced.push_back((self.written, change));
         self.waiting.extend(waiter.map(|waiter| (self.written, waiter)));
@@ -193,6 +238,7 @@ impl<W> Disk<W> {
             self.log.push(change);
         }
         self.current = self.durable.clone();
+        self.held.clear();
         self.has_given_up = false;
     }
 
@@ -206,6 +252,7 @@ impl<W> Disk<W> {
 
     /// The process died. Keeps a prefix of what was not synced; returns how many changes were lost.
     pub(crate) fn crash(&mut self, random: &mut Random) -> usize {
+        self.held.clear();
         let kept = random.index(self.unsynced.len() + 1);
         let lost = self.unsynced.len() - kept;
         for (_, change) in self.unsynced.drain(..kept).collect::<Vec<_>>() {

@@ -20,8 +20,9 @@ mod replica;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_anti_entropy::{Handoff, HandoffInput};
-use quorate_protocol::chain::Ballots;
 use quorate_protocol::chain::message::ChainReply;
+use quorate_protocol::chain::volatile::Ceiling;
+use quorate_protocol::chain::{Ballot, Ballots};
 use quorate_protocol::hlc::{Hlc, HybridClock};
 use quorate_protocol::machine::{Input, Timer};
 use quorate_protocol::notes::{Mark, Notes};
@@ -46,6 +47,12 @@ const SILENT_MICROS: u64 = 1_600_000;
 /// Key epochs reserved in one synced write.
 const EPOCH_BLOCK: u64 = 64;
 
+/// Ballot counters by which the ceiling of promises is raised: few, so that it happens.
+const PROMISE_BLOCK: u64 = 32;
+
+/// Beats for which only memory holds what a replica has promised or learnt of a key.
+const HELD_BEATS: u32 = 3;
+
 /// The wall clock of all nodes when a run begins, in milliseconds since 1970.
 pub(crate) const WALL_BEGIN_MS: u64 = 1_700_000_000_000;
 
@@ -55,7 +62,7 @@ pub(crate) const EPOCH: RingEpoch = RingEpoch(2);
 /// What a node wants from the world.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Send(Message),
+    Send(Box<Message>),
     Alarm(Tick, Alarm),
     /// A write got its dot.
     Minted(MintRecord),
@@ -124,6 +131,8 @@ pub(crate) enum Waiter {
         number: u64,
         target: NodeId,
     },
+    /// Promises up to it may be given from memory.
+    Ceiling(Ballot),
 }
 
 /// Whether a process runs.
@@ -161,6 +170,10 @@ struct Process {
     /// The proposer of each key, among the operations.
     proposers: BTreeMap<Key, u64>,
     ballots: Option<Ballots>,
+    /// How far promises may be given from memory.
+    promises: Ceiling,
+    /// Up to this ballot the process before may have promised, for any key.
+    promise_floor: Ballot,
     /// Keys that are looked at again because what is accepted of them is not known to be chosen.
     watched: BTreeSet<Key>,
     peers: BTreeMap<NodeId, Peer>,
@@ -210,7 +223,12 @@ impl Node {
         self.disk.open();
         let last = self.disk.durable().node.clone();
         let floor = if last.clean { last.epoch_floor } else { KeyEpoch(last.epochs_reserved) };
+        let mut promises = Ceiling::new(last.promise_ceiling, PROMISE_BLOCK);
+        let promise_ceiling =
+            promises.extend(Ballot { epoch: EPOCH, ..last.promise_ceiling }).expect("a new process comes near its predecessor's ceiling");
+        promises.reserved(promise_ceiling);
         let record = NodeRecord {
+            promise_ceiling,
             boot: last.boot + 1,
             clean: false,
             epoch_floor: floor,
@@ -218,13 +236,16 @@ impl Node {
             ..last.clone()
         };
         self.disk.write_synced(Change::Node(record));
+        let promise_floor = if env.options.has(Defect::PromiseNotSynced) { Ballot::ZERO } else { last.promise_ceiling };
         let peer = Peer { heard: env.now, up: false };
         let peers = (1..=env.options.nodes).map(|number| NodeId(u64::from(number))).filter(|node| *node != self.id);
         let peers: BTreeMap<NodeId, Peer> = peers.map(|node| (node, peer)).collect();
         self.process = Process {
             clock: HybridClock::resume(Hlc::at_ms(self.wall_ms(env.now))),
             next_epoch: last.epochs_reserved,
-            ballots: Some(self.ballots(env, last.boot + 1)),
+            ballots: Some(self.ballots(env, last.boot + 1, promise_floor)),
+            promises,
+            promise_floor,
             handoffs: peers.keys().map(|node| (*node, handoff::fresh(env.options))).collect(),
             peers,
             ..Process::default()
@@ -241,7 +262,11 @@ impl Node {
             self.disk.give_up(self.disk.written(), env.random);
         } else if is_whole {
             let epochs_reserved = self.process.next_epoch;
-            let record = NodeRecord { clean: true, epochs_reserved, ..self.disk.current().node.clone() };
+            // A node that has given up writes may have promised what it can no longer write.
+            let promise_ceiling =
+                if self.disk.takes_writes() { self.process.promise_floor } else { self.disk.current().node.promise_ceiling };
+            self.write_back(env, 0);
+            let record = NodeRecord { clean: true, epochs_reserved, promise_ceiling, ..self.disk.current().node.clone() };
             self.disk.write_synced(Change::Node(record));
         }
         self.state = State::Dead;
@@ -266,12 +291,17 @@ impl Node {
 
     fn partition(&self, env: &Env<'_>, key: Key) -> PartitionRecord {
         let role = if env.homes[usize::from(key.0)].contains(self.id) { Role::Home } else { Role::Stranger };
-        PartitionRecord { epoch: self.epoch(), role, write_mode: env.options.keys[usize::from(key.0)].write_mode }
+        PartitionRecord {
+            epoch: self.epoch(),
+            role,
+            write_mode: env.options.keys[usize::from(key.0)].write_mode,
+            promise_floor: self.process.promise_floor,
+        }
     }
 
     fn send(&self, env: &mut Env<'_>, to: Address, payload: Payload) {
         let message = Message { from: Address::Node(self.id), to, identity: Some(self.identity()), payload };
-        env.actions.push(Action::Send(message));
+        env.actions.push(Action::Send(Box::new(message)));
     }
 
     /// A message has arrived.
@@ -386,6 +416,7 @@ impl Node {
     }
 
     fn beat(&mut self, env: &mut Env<'_>) {
+        self.write_back(env, HELD_BEATS);
         let silent = |peer: &Peer| env.now.since(peer.heard) > SILENT_MICROS;
         let gone: Vec<NodeId> = self.process.peers.iter().filter(|(_, peer)| peer.up && silent(peer)).map(|(node, _)| *node).collect();
         let beats: Vec<(NodeId, bool)> = self.process.peers.iter().map(|(node, peer)| (*node, !silent(peer))).collect();
@@ -430,6 +461,7 @@ impl Node {
                     self.feed(env, number, Input::HintKept(target));
                     self.hand_off(env, target, HandoffInput::Kept);
                 }
+                Waiter::Ceiling(ceiling) => self.process.promises.reserved(ceiling),
             }
         }
     }
@@ -448,6 +480,7 @@ impl Node {
                     env.actions.push(Action::Mark(Mark::HintRefused));
                     self.feed(env, number, Input::HintRefused(target));
                 }
+                Waiter::Ceiling(_) => {}
             }
         }
     }

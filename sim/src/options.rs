@@ -225,8 +225,9 @@ fn network(seed: u64, faults: &BTreeSet<FaultKind>) -> NetworkOptions {
 
 fn node(seed: u64) -> NodeOptions {
     let mut random = Random::of(seed, "node options");
+    let sync_micros_max = random.pick(&[500, 5_000, 50_000, SLOW_SYNC_MICROS]);
     NodeOptions {
-        sync_micros_max: random.pick(&[500, 5_000, 50_000, SLOW_SYNC_MICROS]),
+        sync_micros_max,
         hedge_after_micros: random.pick(&[500, 2_000, 20_000, 200_000]),
         hint_after_micros: random.pick(&[50_000, 300_000, 1_000_000]),
         hints_max: random.pick(&[4, 10_000, 10_000]),
@@ -235,7 +236,8 @@ fn node(seed: u64) -> NodeOptions {
         siblings_max: random.pick(&[3, 8, 16]),
         background_repair_permille: random.pick(&[0, 100, 1_000]),
         fallback_keys_max: random.pick(&[0, 1, 100]),
-        resend_micros: random.pick(&[5_000, 50_000, 300_000]),
+        // Far sooner than a disk can answer, a run is about nothing else.
+        resend_micros: random.pick(&[5_000, 50_000, 300_000]).max(sync_micros_max / 4),
         keeps_proposers: random.chance(500),
         late_micros: random.pick(&[0, 20_000_000]),
     }

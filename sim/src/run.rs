@@ -230,7 +230,7 @@ fn handed_off(world: &World) -> Option<Violation> {
     if refused || expires || MAY_LOSE_HINTS.iter().any(|kind| world.options.faults.contains(kind)) {
         return None;
     }
-    let record = |home: &NodeId, key: &Key| world.nodes[home].disk.durable().records.get(key).map(|record| &record.eventual);
+    let record = |home: &NodeId, key: &Key| world.nodes[home].disk.view(*key).eventual;
     // What was chosen is told to replicas once, and found out by the others when they are asked.
     for key in keys(world).filter(|key| !world.options.keys[usize::from(key.0)].workload.is_linearizable()) {
         let homes: Vec<NodeId> = world.homes[usize::from(key.0)].iter().collect();
@@ -257,7 +257,7 @@ fn decided(world: &World) -> Vec<Violation> {
     for key in keys(world).filter(|key| world.options.keys[usize::from(key.0)].workload.is_linearizable()) {
         let homes = alive(world, key);
         let majority = usize::from(world.options.replicas / 2) + 1;
-        let chain = |home: &NodeId| world.nodes[home].disk.durable().records.get(&key).map(|record| &record.chain);
+        let chain = |home: &NodeId| Some(world.nodes[home].disk.view(key).chain);
         let places: Vec<(Ballot, Ballot)> = homes.iter().filter_map(chain).map(|chain| (chain.accepted_at(), chain.decided)).collect();
         let newest = places.iter().map(|(accepted, _)| *accepted).max().unwrap_or_default();
         let is_undecided = places.iter().any(|(accepted, decided)| accepted != decided);
@@ -291,7 +291,7 @@ fn scan(world: &mut World) -> Vec<Violation> {
 fn record_finals(world: &mut World) {
     for key in keys(world) {
         for home in alive(world, key) {
-            let record = world.nodes[&home].disk.durable().records.get(&key).cloned().unwrap_or_default();
+            let record = world.nodes[&home].disk.view(key);
             world.recorder.hold(&home.to_string(), key, &record.eventual);
         }
     }

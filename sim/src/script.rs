@@ -335,9 +335,9 @@ impl Play {
     fn show(&self) -> Vec<String> {
         let nodes = &self.world.nodes;
         let held = |home: &NodeId| {
-            let record = nodes[home].disk.durable().records.get(&KEY);
-            let chain = record.map(|record| standing(&record.chain)).unwrap_or_default();
-            format!("{home} {}{chain}{}", contents(record.map(|record| &record.eventual)), remark(&nodes[home]))
+            let record = Some(nodes[home].disk.view(KEY)).filter(|record| *record != quorate_protocol::KeyRecord::default());
+            let chain = record.as_ref().map(|record| standing(&record.chain)).unwrap_or_default();
+            format!("{home} {}{chain}{}", contents(record.as_ref().map(|record| &record.eventual)), remark(&nodes[home]))
         };
         let hints = nodes.values().flat_map(|keeper| {
             let kept = keeper.disk.durable().hints.iter();
@@ -350,7 +350,7 @@ impl Play {
         if at_rest {
             let away = self.world.away();
             for home in self.homes().into_iter().filter(|home| !away.contains(home)) {
-                let record = self.world.nodes[&home].disk.durable().records.get(&KEY).cloned().unwrap_or_default();
+                let record = self.world.nodes[&home].disk.view(KEY);
                 self.world.recorder.hold(&home.to_string(), KEY, &record.eventual);
             }
         }

@@ -31,6 +31,12 @@ use crate::trace::Trace;
 /// Partitions of a simulated ring: enough to tell keys apart.
 const PARTITIONS: u16 = 16;
 
+/// Processes of 1000 that died upon a write and come back late.
+const LATE_PERMILLE: u32 = 500;
+
+/// How soon the others come back, in microseconds.
+const BACK_MICROS_MAX: u64 = 30_000;
+
 /// Something that happens.
 #[derive(Debug)]
 enum Event {
@@ -275,8 +281,13 @@ impl World {
         // What it sends until then is under way: a crash between a promise and its durability.
         if is_doomed && let Some(episode) = self.doomed.remove(&node) {
             let most = self.options.node.sync_micros_max / 2;
-            let wait = self.chance(node).below(most);
-            self.plan(self.now.after(wait), FaultKind::Crash, Strike { episode, fault: Fault::Crash(node) });
+            let dies = self.now.after(self.chance(node).below(most));
+            self.plan(dies, FaultKind::Crash, Strike { episode, fault: Fault::Crash(node) });
+            // Back before anybody has done its work: what it did last, it may do again.
+            if !self.chance(node).chance(LATE_PERMILLE) {
+                let back = dies.after(self.chance(node).below(BACK_MICROS_MAX));
+                self.plan(back, FaultKind::Crash, Strike { episode, fault: Fault::Start(node) });
+            }
         }
     }
 
@@ -343,7 +354,8 @@ impl World {
         true
     }
 
-    fn post(&mut self, message: Message) {
+    fn post(&mut self, message: impl Into<Box<Message>>) {
+        let message: Box<Message> = message.into();
         if self.network.keep(&message) {
             return self.trace.say(self.now, format_args!("held: {message}"));
         }
@@ -351,9 +363,11 @@ impl World {
         if arrivals.is_empty() && !matches!(message.payload, Payload::Beat { .. }) {
             self.trace.say(self.now, format_args!("lost: {message}"));
         }
-        for at in arrivals {
-            self.schedule(at, Event::Arrive(Box::new(message.clone())));
+        let Some((last, others)) = arrivals.split_last() else { return };
+        for at in others {
+            self.schedule(*at, Event::Arrive(message.clone()));
         }
+        self.schedule(*last, Event::Arrive(message));
     }
 
     /// True when nothing is under way but beats and what is held: no message, no sync, no operation of a client or a node.

@@ -167,7 +167,7 @@ fn settle_durable(shared: &Shared, write: &Write) {
     match &write.change {
         Change::Record { key, .. } => shared.overlay.settle(key, write.seq),
         Change::HintGone { target, seq } => shared.hints.forget(*target, *seq),
-        Change::Node { epochs_reserved, .. } => shared.node.reserved(*epochs_reserved),
+        Change::Node { reserved, .. } => shared.node.reserved(reserved),
         Change::Hint { .. } | Change::Peer { .. } => {}
     }
 }

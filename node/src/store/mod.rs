@@ -19,14 +19,16 @@
 //! **Rules.**
 //! - *Upon an update*: under the key's stripe lock, the transition sees the latest applied state, durable or not; what it
 //!   changes is queued under the same lock, so the log has the order in which transitions were applied.
+//! - *Upon an update whose change may be left to memory*: nothing is queued. The next write of the key contains it.
 //! - *Upon an update that changes nothing*: it is durable when the key's last write is; an acknowledgement never speaks of a
 //!   state that could still be lost.
 //! - *Upon an update beyond a limit, on a full disk or after closing*: refused, without effect.
-//! - *Upon closing*: everything queued is synced, then the clean-stop mark. Dropping a store without closing it also writes
-//!   what is queued but leaves the mark off.
+//! - *Upon closing*: what only memory holds is queued, everything queued is synced, then the clean-stop mark. Dropping a store without
+//!   closing it also writes what is queued but leaves the mark off.
 //!
 //! **Invariants.**
-//! - For every key with a write on its way, the overlay holds the last one; for every other key, RocksDB is the latest.
+//! - For every key with a write on its way, the overlay holds the last one; for every other key, RocksDB is the latest. To either, what
+//!   memory alone holds of the key is applied.
 //! - An absent record and the default record are the same thing, and stored as the former.
 //! - Locks are taken in this order: a stripe; the node record, peers or hints; the queue.
 //!
@@ -62,6 +64,8 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quorate_protocol::chain::Ballot;
+use quorate_protocol::chain::volatile::Volatile;
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{BootId, KeyEpoch, KeyRecord};
 use quorate_ring::{NodeId, PartitionId};
@@ -96,6 +100,8 @@ pub struct Opened {
     pub hlc: Hlc,
     /// Whether the node's peers have vouched for this directory, see [`Store::mark_vouched`].
     pub vouched: bool,
+    /// Up to this ballot the process before may have promised, for any key.
+    pub promise_floor: Ballot,
 }
 
 /// An open data directory. Shared by reference between threads; all its calls but [`Store::open`], [`Store::close`] and the
@@ -108,6 +114,13 @@ pub struct Store {
     directory: PathBuf,
     /// Released last. A disk in memory has none.
     _lock: Option<File>,
+}
+
+/// Where what an update has changed is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    OnDisk,
+    InMemoryIfSafe,
 }
 
 /// Who takes writes to the disk.
@@ -193,6 +206,7 @@ impl Store {
             epoch_floor: record.epoch_floor,
             hlc: record.hlc,
             vouched: record.vouched,
+            promise_floor: last.promise_ceiling,
         };
         let (queue, overlay) = (queue::Queue::new(options), overlay::Overlay::new());
         let shared = Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default() });
@@ -200,6 +214,9 @@ impl Store {
         let store = Self { committer, commits_in_place: false, shared, directory: directory.to_owned(), _lock: lock };
         Ok((store, opened))
     }
+
+    /// Number of stripes that keys are spread over.
+    pub const STRIPES: usize = overlay::Overlay::STRIPES;
 
     /// Starts the committing thread.
     fn begin(&self) -> io::Result<()> {
@@ -227,8 +244,26 @@ impl Store {
         Ok(stored.map(|bytes| record::decode(&bytes)).transpose()?)
     }
 
-    /// Applies `transition` to the key's latest record and queues what it changed. Other updates of the key wait meanwhile, so
-    /// the transition must be pure and short, and must not call this store except for [`Store::next_key_epoch`].
+    /// What only memory holds of a key: beyond its durable record, or beyond a write on its way.
+    #[must_use]
+    pub fn held(&self, key: &StorageKey) -> Volatile {
+        self.shared.overlay.lock(key).held(key)
+    }
+
+    /// The durable record of a key with what memory holds beyond it, for those who do not count on the latter; the default if there is
+    /// none.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    pub fn view(&self, key: &StorageKey) -> Result<KeyRecord, StoreError> {
+        let mut record = self.read(key)?.unwrap_or_default();
+        self.held(key).apply(&mut record);
+        Ok(record)
+    }
+
+    /// Applies `transition` to the key's latest record and queues what it changed, with what only memory held of the key. Other updates
+    /// of the key wait meanwhile, so the transition must be pure and short, and must not call this store except for
+    /// [`Store::next_key_epoch`].
     ///
     /// Returns what the transition returned, and the moment from which the record it left behind is durable.
     ///
@@ -241,10 +276,34 @@ impl Store {
         durability: Durability,
         transition: impl FnOnce(&mut KeyRecord) -> T,
     ) -> Result<(T, Commit), StoreError> {
-        let Shared { engine, queue, overlay, .. } = &*self.shared;
+        self.change(key, durability, Keeping::OnDisk, transition)
+    }
+
+    /// Likewise, but what a change has made of the key is left to memory if that is safe, see [`quorate_protocol::chain::volatile`]. The
+    /// moment returned is that from which no crash takes away what somebody may count on.
+    ///
+    /// # Errors
+    /// As for [`Store::update`].
+    pub fn update_lightly<T>(
+        &self,
+        key: &StorageKey,
+        durability: Durability,
+        transition: impl FnOnce(&mut KeyRecord) -> T,
+    ) -> Result<(T, Commit), StoreError> {
+        self.change(key, durability, Keeping::InMemoryIfSafe, transition)
+    }
+
+    fn change<T>(
+        &self,
+        key: &StorageKey,
+        durability: Durability,
+        keeping: Keeping,
+        transition: impl FnOnce(&mut KeyRecord) -> T,
+    ) -> Result<(T, Commit), StoreError> {
+        let Shared { engine, queue, overlay, node, .. } = &*self.shared;
         queue.admit()?;
         let mut stripe = overlay.lock(key);
-        let on_its_way = stripe.get(key);
+        let on_its_way = stripe.on_its_way(key);
         let durable = match on_its_way {
             None => engine.record(key.as_bytes())?,
             Some(_) => None,
@@ -253,21 +312,39 @@ impl Store {
             None => durable.as_deref(),
             Some(latest) => latest.value.as_deref(),
         };
-        let mut record = before.map(record::decode).transpose()?.unwrap_or_default();
+        let stored = before.map(record::decode).transpose()?.unwrap_or_default();
+        let mut record = stored.clone();
+        stripe.held(key).apply(&mut record);
         let result = transition(&mut record);
-        let after = (record != KeyRecord::default()).then(|| record::encode(&record));
-        if after.as_deref() == before {
-            let commit = match (on_its_way, durability) {
+        let is_kept = record == stored
+            || (keeping == Keeping::InMemoryIfSafe && stripe.may_hold(key) && {
+                let ceiling = node.promise_ceiling(record.chain.promised, queue);
+                let volatile = Volatile::between(&stored, &record, ceiling);
+                volatile.into_iter().for_each(|volatile| stripe.hold(key, volatile));
+                volatile.is_some()
+            });
+        if is_kept {
+            let commit = match (stripe.on_its_way(key), durability) {
                 (Some(latest), Durability::Synced) => queue.after(latest.seq)?,
                 (Some(_), Durability::Buffered) | (None, _) => Commit::durable(),
             };
-            return Ok((result, commit));
+            drop(stripe);
+            return Ok(self.queued((result, commit)));
         }
-        let value = after.map(Bytes::from);
+        let value = (record != KeyRecord::default()).then(|| Bytes::from(record::encode(&record)));
         let (seq, commit) = queue.push(queue::Change::Record { key: key.clone(), value: value.clone() }, durability)?;
-        stripe.insert(key.clone(), overlay::Latest { seq, value });
+        stripe.queued(key, overlay::Latest { seq, value });
         drop(stripe);
         Ok(self.queued((result, commit)))
+    }
+
+    /// Writes what memory has held alone for `sweeps` calls of this for the same stripe. The stripes are 0 to [`Store::STRIPES`] - 1.
+    ///
+    /// # Errors
+    /// As for [`Store::update`]; memory goes on to hold the rest.
+    pub fn write_back(&self, stripe: usize, sweeps: u32) -> Result<(), StoreError> {
+        let held = self.shared.overlay.sweep(stripe, sweeps);
+        held.iter().try_for_each(|key| self.update(key, Durability::Buffered, |_| ()).map(|((), _commit)| ()))
     }
 
     /// A key epoch that this node has never used. Never blocks: epochs are reserved in blocks, ahead of need.
@@ -418,8 +495,11 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         let mut committer = self.committer.lock();
         let Some(committer) = committer.take() else { return Ok(()) };
+        let held = self.shared.overlay.close();
+        let written: Result<(), StoreError> =
+            held.iter().try_for_each(|key| self.update(key, Durability::Buffered, |_| ()).map(|((), _commit)| ()));
         self.shared.queue.close();
-        let mark = self.shared.node.stop();
+        let mark = self.shared.node.stop(written.is_ok());
         committer.finish();
         if let Err(StoreError::DiskFull) = self.shared.queue.admit() {
             return Err(StoreError::DiskFull);

@@ -10,12 +10,16 @@
 //!   epochs may have left the process before their record was durable, so no run of dots below the floor is continued.
 //! - *Upon a clean stop*: everything queued is synced first, then the mark and the next unused epoch, in one synced write.
 //! - *Upon running low*: the next block is reserved in the background; an epoch is given out only from durable blocks.
+//! - *Upon promises that come near the ceiling*: a higher one, in the background, see [`quorate_protocol::chain::volatile`]. What it was
+//!   at the start is the floor, until a clean stop after a start without one.
 //! - *Upon the node's peers vouching for its directory*: that they did, synced. It is never taken back.
 //!
 //! Sources: basho/riak_kv issue 679 (dots repeated after a forgotten counter).
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quorate_protocol::chain::Ballot;
+use quorate_protocol::chain::volatile::Ceiling;
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{BootId, KeyEpoch};
 use rocksdb::WriteBatch;
@@ -29,11 +33,20 @@ use super::queue::{Change, Commit, Durability, Queue, WriteSeq};
 /// Key epochs reserved by one synced write. At ten thousand new keys a second a block lasts six seconds; a crash wastes one.
 const EPOCH_BLOCK: u64 = 65_536;
 
-/// The layout that is written.
-const FORMAT: u8 = 2;
+/// Ballot counters by which the ceiling of promises is raised. At ten thousand ballots a second a block lasts for minutes.
+const PROMISE_BLOCK: u64 = 1 << 20;
 
-/// The layout before: without `vouched`, of directories whose nodes served from their first start on.
+/// The layout that is written.
+const FORMAT: u8 = 3;
+
+/// The layout before: without `promise_ceiling`, of nodes that wrote every promise.
+const FORMAT_WITHOUT_CEILING: u8 = 2;
+
+/// The layout before that: also without `vouched`, of directories whose nodes served from their first start on.
 const FORMAT_WITHOUT_VOUCHED: u8 = 1;
+
+/// [`Ballot::ZERO`] in postcard.
+const NO_CEILING: [u8; 4] = [0; 4];
 
 /// The node record as it is stored, behind the number of its format, in postcard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +63,15 @@ pub(super) struct NodeRecord {
     pub(super) hlc: Hlc,
     /// Enough peers remember the nonce for no other directory to be accepted under this node's id.
     pub(super) vouched: bool,
+    /// Ballots up to it may have been promised without a trace in any key's record.
+    pub(super) promise_ceiling: Ballot,
+}
+
+/// What a node record that became durable reserves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reserved {
+    epochs: KeyEpoch,
+    promises: Ballot,
 }
 
 impl NodeRecord {
@@ -63,13 +85,15 @@ impl NodeRecord {
             epochs_reserved: KeyEpoch(1),
             hlc: Hlc::default(),
             vouched: false,
+            promise_ceiling: Ballot::ZERO,
         }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (&FORMAT, record) => postcard::from_bytes(record).ok(),
-            (&FORMAT_WITHOUT_VOUCHED, record) => postcard::from_bytes(&[record, &[u8::from(true)]].concat()).ok(),
+            (&FORMAT_WITHOUT_CEILING, record) => postcard::from_bytes(&[record, &NO_CEILING].concat()).ok(),
+            (&FORMAT_WITHOUT_VOUCHED, record) => postcard::from_bytes(&[record, &[u8::from(true)], &NO_CEILING].concat()).ok(),
             _ => None,
         }
     }
@@ -113,12 +137,17 @@ struct Ledger {
     next_epoch: KeyEpoch,
     /// Epochs below it are durably reserved.
     durable_epochs: KeyEpoch,
+    /// How far promises may be given from memory.
+    promises: Ceiling,
+    /// What it was at the start.
+    promise_floor: Ballot,
     stopped: bool,
 }
 
 impl Ledger {
     fn push(&mut self, queue: &Queue, record: NodeRecord) -> Result<Commit, StoreError> {
-        let change = Change::Node { value: record.encode(), epochs_reserved: record.epochs_reserved };
+        let reserved = Reserved { epochs: record.epochs_reserved, promises: record.promise_ceiling };
+        let change = Change::Node { value: record.encode(), reserved };
         let (seq, commit) = queue.push(change, Durability::Synced)?;
         self.record = record;
         self.last_write = seq;
@@ -140,6 +169,8 @@ impl NodeLedger {
             durable_epochs: record.epochs_reserved,
             record: record.clone(),
             last_write: WriteSeq::default(),
+            promises: Ceiling::new(last.promise_ceiling, PROMISE_BLOCK),
+            promise_floor: last.promise_ceiling,
             stopped: false,
         };
         Ok((Self(Mutex::new(ledger)), record))
@@ -168,10 +199,25 @@ impl NodeLedger {
         Ok(epoch)
     }
 
-    /// Records that epochs below `reserved` are durably this process's own.
-    pub(super) fn reserved(&self, reserved: KeyEpoch) {
+    /// Records that what a node record reserves is durably this process's own.
+    pub(super) fn reserved(&self, reserved: &Reserved) {
         let mut ledger = self.0.lock();
-        ledger.durable_epochs = ledger.durable_epochs.max(reserved);
+        ledger.durable_epochs = ledger.durable_epochs.max(reserved.epochs);
+        ledger.promises.reserved(reserved.promises);
+    }
+
+    /// Up to which ballot promises may be given from memory, now that one of `promised` is to be. Never blocks.
+    pub(super) fn promise_ceiling(&self, promised: Ballot, queue: &Queue) -> Ballot {
+        let mut ledger = self.0.lock();
+        if !ledger.stopped
+            && let Some(promise_ceiling) = ledger.promises.extend(promised)
+        {
+            let record = NodeRecord { promise_ceiling, ..ledger.record.clone() };
+            if ledger.push(queue, record).is_err() {
+                ledger.promises.refused();
+            }
+        }
+        ledger.promises.durable()
     }
 
     /// Raises the bound of the clock's stamps to `bound`, unless it is there already.
@@ -194,16 +240,20 @@ impl NodeLedger {
         ledger.push(queue, record)
     }
 
-    /// Gives out no more epochs and returns the record of a clean stop.
-    pub(super) fn stop(&self) -> NodeRecord {
+    /// Gives out no more epochs and returns the record of a clean stop. `all_written` says that memory holds nothing of any key that is
+    /// not written.
+    pub(super) fn stop(&self, all_written: bool) -> NodeRecord {
         let mut ledger = self.0.lock();
         ledger.stopped = true;
-        NodeRecord { clean_shutdown: true, epochs_reserved: ledger.next_epoch, ..ledger.record.clone() }
+        let promise_ceiling = if all_written { ledger.promise_floor } else { ledger.record.promise_ceiling };
+        NodeRecord { clean_shutdown: true, epochs_reserved: ledger.next_epoch, promise_ceiling, ..ledger.record.clone() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use quorate_ring::{NodeId, RingEpoch};
+
     use super::*;
 
     #[test]
@@ -217,23 +267,28 @@ mod tests {
     }
 
     fn sample() -> NodeRecord {
-        NodeRecord { hlc: Hlc(300), ..NodeRecord::new(Nonce(0x0102)).started() }
+        let promise_ceiling = Ballot { epoch: RingEpoch(1), counter: 300, node: NodeId(2), boot: BootId(5) };
+        NodeRecord { hlc: Hlc(300), promise_ceiling, ..NodeRecord::new(Nonce(0x0102)).started() }
     }
 
     /// The bytes are on disks. Whoever changes them adds a format and keeps reading this one.
     #[test]
-    fn the_bytes_of_format_2_are_frozen() {
-        let frozen = [2, 0x82, 0x02, 1, 0, 1, 0x81, 0x80, 0x04, 0xac, 0x02, 0];
+    fn the_bytes_of_format_3_are_frozen() {
+        let frozen = [3, 0x82, 0x02, 1, 0, 1, 0x81, 0x80, 0x04, 0xac, 0x02, 0, 1, 0xac, 0x02, 2, 5];
         assert_eq!(sample().encode(), frozen.as_slice());
         assert_eq!(NodeRecord::decode(&frozen), Some(sample()));
-        assert_eq!(NodeRecord::decode(&[3, 0x82, 0x02, 1, 0, 1, 1, 0, 0]), None, "another format");
+        assert_eq!(NodeRecord::decode(&[4, 0x82, 0x02, 1, 0, 1, 1, 0, 0]), None, "another format");
         assert_eq!(NodeRecord::decode(&frozen[..frozen.len() - 1]), None, "cut short");
     }
 
     #[test]
-    fn a_record_of_format_1_is_of_a_node_that_has_served() {
+    fn records_of_older_formats_have_no_ceiling() {
+        let unvouched = NodeRecord { promise_ceiling: Ballot::ZERO, ..sample() };
+        let frozen = [2, 0x82, 0x02, 1, 0, 1, 0x81, 0x80, 0x04, 0xac, 0x02, 0];
+        assert_eq!(NodeRecord::decode(&frozen), Some(unvouched.clone()));
+        assert_eq!(NodeRecord::decode(&frozen[..frozen.len() - 1]), None, "cut short");
         let frozen = [1, 0x82, 0x02, 1, 0, 1, 0x81, 0x80, 0x04, 0xac, 0x02];
-        assert_eq!(NodeRecord::decode(&frozen), Some(NodeRecord { vouched: true, ..sample() }));
+        assert_eq!(NodeRecord::decode(&frozen), Some(NodeRecord { vouched: true, ..unvouched }), "it has served");
         assert_eq!(NodeRecord::decode(&frozen[..frozen.len() - 1]), None, "cut short");
     }
 }

@@ -1,16 +1,19 @@
-//! The latest state of keys whose last write is not durable yet, and the lock under which each key is changed.
+//! The latest state of keys whose last write is not durable yet, or need not be, and the lock under which each key is changed.
 //!
 //! **Promise.** Whoever holds a key's stripe sees the key's latest applied state: here if its write is still on the way,
-//! otherwise in RocksDB. Nobody but the next update of the same key ever looks here; reads do not.
+//! otherwise in RocksDB; and, upon either, what only memory holds of it ([`Volatile`]).
 //!
 //! **Rules.**
-//! - *Upon queueing a write*: it is entered under the same stripe lock, so queue order is application order for each key.
+//! - *Upon queueing a write*: it is entered under the same stripe lock, so queue order is application order for each key. It contains
+//!   what memory held beyond the key's last write.
 //! - *Upon the end of its batch*, good or bad: the entry is removed, unless a later write has replaced it.
+//! - *Upon a full stripe*, and *upon closing*: nothing more is left to memory.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use quorate_protocol::chain::volatile::Volatile;
 
 use super::key::StorageKey;
 use super::queue::WriteSeq;
@@ -26,16 +29,79 @@ pub(super) struct Latest {
     pub(super) value: Option<Bytes>,
 }
 
-/// The writes on their way of one stripe's keys.
-pub(super) type Stripe = HashMap<StorageKey, Latest>;
+/// What only memory holds of a key.
+struct Held {
+    volatile: Volatile,
+    /// The sweep after which it came.
+    since: u32,
+}
+
+/// Keys of a stripe of which only memory holds something: a few megabytes over all stripes.
+const HELD_MAX: usize = 256;
+
+/// One stripe's keys.
+#[derive(Default)]
+pub(super) struct Stripe {
+    on_its_way: HashMap<StorageKey, Latest>,
+    held: HashMap<StorageKey, Held>,
+    sweep: u32,
+    is_closed: bool,
+}
+
+impl Stripe {
+    pub(super) fn on_its_way(&self, key: &StorageKey) -> Option<&Latest> {
+        self.on_its_way.get(key)
+    }
+
+    /// What memory holds of a key beyond its last write.
+    pub(super) fn held(&self, key: &StorageKey) -> Volatile {
+        self.held.get(key).map_or_else(Volatile::default, |held| held.volatile)
+    }
+
+    /// Whether memory may hold something of a key, or something more.
+    pub(super) fn may_hold(&self, key: &StorageKey) -> bool {
+        !self.is_closed && (self.held.len() < HELD_MAX || self.held.contains_key(key))
+    }
+
+    /// Leaves to memory what is not in the key's last write.
+    pub(super) fn hold(&mut self, key: &StorageKey, volatile: Volatile) {
+        self.held.insert(key.clone(), Held { volatile, since: self.sweep });
+    }
+
+    /// Enters a write, with which memory holds nothing more of its key.
+    pub(super) fn queued(&mut self, key: &StorageKey, latest: Latest) {
+        self.held.remove(key);
+        self.on_its_way.insert(key.clone(), latest);
+    }
+}
 
 pub(super) struct Overlay {
     stripes: Box<[Mutex<Stripe>]>,
 }
 
 impl Overlay {
+    pub(super) const STRIPES: usize = STRIPES;
+
     pub(super) fn new() -> Self {
         Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Keys of one stripe that memory has held something of for `sweeps` sweeps of that stripe, of which this is one.
+    pub(super) fn sweep(&self, stripe: usize, sweeps: u32) -> Vec<StorageKey> {
+        let mut stripe = self.stripes[stripe].lock();
+        stripe.sweep += 1;
+        let sweep = stripe.sweep;
+        stripe.held.iter().filter(|(_, held)| sweep - held.since >= sweeps).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Leaves nothing more to memory. Returns the keys of which it holds something.
+    pub(super) fn close(&self) -> Vec<StorageKey> {
+        let close = |stripe: &Mutex<Stripe>| {
+            let mut stripe = stripe.lock();
+            stripe.is_closed = true;
+            stripe.held.keys().cloned().collect::<Vec<_>>()
+        };
+        self.stripes.iter().flat_map(close).collect()
     }
 
     /// Waits until no one else changes a key of this stripe.
@@ -47,8 +113,8 @@ impl Overlay {
     /// Forgets the write `seq` of `key`, if it is still the key's latest.
     pub(super) fn settle(&self, key: &StorageKey, seq: WriteSeq) {
         let mut stripe = self.lock(key);
-        if stripe.get(key).is_some_and(|latest| latest.seq == seq) {
-            stripe.remove(key);
+        if stripe.on_its_way(key).is_some_and(|latest| latest.seq == seq) {
+            stripe.on_its_way.remove(key);
         }
     }
 }

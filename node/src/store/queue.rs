@@ -17,12 +17,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use quorate_protocol::KeyEpoch;
 use quorate_ring::NodeId;
 use tokio::sync::oneshot;
 
 use super::error::StoreError;
 use super::key::StorageKey;
+use super::node_record::Reserved;
 use super::options::StoreOptions;
 
 /// Memory that a queued write takes beside its key and value, roughly.
@@ -129,8 +129,8 @@ pub(super) enum Change {
     Hint { target: NodeId, seq: u64, value: Bytes },
     /// A hint is no longer needed. Losing this costs a second delivery, so it is not synced for its own sake.
     HintGone { target: NodeId, seq: u64 },
-    /// The node record is replaced; once durable, key epochs below `epochs_reserved` may be used.
-    Node { value: Bytes, epochs_reserved: KeyEpoch },
+    /// The node record is replaced; once durable, what it reserves may be used.
+    Node { value: Bytes, reserved: Reserved },
     /// What is remembered of a peer is replaced.
     Peer { node: NodeId, value: Bytes },
 }

@@ -185,7 +185,7 @@ mod tests {
         let mut record = KeyRecord { own: Some(OwnDots { epoch: KeyEpoch(300), n: 2 }), ..KeyRecord::default() };
         let proposal = changed(&ChainState::default(), 5, &put(b"kingfisher"));
         record.chain.learn(&proposal, &mut record.eventual).expect("one state");
-        record.chain.prepare(ballot(8)).expect("higher");
+        record.chain.prepare(ballot(8), Ballot::ZERO).expect("higher");
         record
     }
 
@@ -220,14 +220,14 @@ mod tests {
         let mut undecided = at_rest();
         let state = undecided.chain.accepted.as_ref().expect("accepted").state.clone();
         let proposal = changed(&state, 9, &put(b"heron"));
-        undecided.chain.accept(&proposal, None, Options::default()).expect("one state").expect("high enough");
+        undecided.chain.accept(&proposal, None, Ballot::ZERO, Options::default()).expect("one state").expect("high enough");
         assert_eq!(decode(&encode(&undecided)), Ok(undecided), "two states then, both kept");
     }
 
     #[test]
     fn an_eventual_view_that_is_missing_without_an_accepted_state_is_damage() {
         let mut record = KeyRecord::default();
-        record.chain.prepare(ballot(8)).expect("higher");
+        record.chain.prepare(ballot(8), Ballot::ZERO).expect("higher");
         let mut bytes = encode(&record);
         assert_eq!(decode(&bytes), Ok(record));
         // An empty view is a marker, no dots, no exceptions and no versions.
@@ -256,12 +256,12 @@ mod tests {
         for (counter, step) in (1..).zip(steps) {
             let state = record.chain.accepted.as_ref().map(|accepted| accepted.state.clone()).unwrap_or_default();
             match step {
-                Step::Prepare => record.chain.prepare(ballot(counter)).expect("higher"),
+                Step::Prepare => record.chain.prepare(ballot(counter), Ballot::ZERO).expect("higher"),
                 Step::Accept(byte) => {
                     let body = if byte % 4 == 0 { Body::Tombstone } else { Body::Value(Bytes::from(vec![*byte; 3])) };
                     let change = Change::Cas { expect: Expect::Token(state.token()), body };
                     let proposal = changed(&state.absorb(&record.eventual, ballot(counter)), counter, &change);
-                    record.chain.accept(&proposal, None, Options::default()).expect("one state").expect("high enough");
+                    record.chain.accept(&proposal, None, Ballot::ZERO, Options::default()).expect("one state").expect("high enough");
                 }
                 Step::Learn => {
                     if let Some(accepted) = record.chain.accepted.clone() {

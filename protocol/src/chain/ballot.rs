@@ -81,6 +81,12 @@ impl Ballots {
         Self { node, boot, last: 0 }
     }
 
+    /// The same, beginning above `floor`: nobody who has such a floor takes part in less.
+    #[must_use]
+    pub fn above(self, floor: Ballot) -> Self {
+        Self { last: self.last.max(floor.counter), ..self }
+    }
+
     /// A fresh ballot of `epoch`, above `seen` if that is of the same epoch.
     ///
     /// # Errors
@@ -112,6 +118,12 @@ mod tests {
         let first = ballots.fresh(EPOCH, seen).expect("near");
         let second = ballots.fresh(EPOCH, Ballot::ZERO).expect("near");
         assert!(seen < first && first < second);
+    }
+
+    #[test]
+    fn ballots_begin_above_a_floor() {
+        let floor = Ballot { epoch: EPOCH, counter: 70, node: NodeId(9), boot: BootId(1) };
+        assert!(ballots().above(floor).fresh(EPOCH, Ballot::ZERO).expect("near") > floor);
     }
 
     #[test]

@@ -39,7 +39,7 @@ use super::state::{Authorship, ChainState};
 use super::timers::Timers;
 use crate::defect::Defect;
 use crate::eventual::report::Reports;
-use crate::ids::Tick;
+use crate::ids::{OpId, Tick};
 use crate::level::{Level, majority};
 use crate::machine::{Drawn, Effect, Input, Outbox, Timer};
 use crate::notes::Mark;
@@ -183,6 +183,15 @@ impl Proposer {
         self.queue.is_empty()
     }
 
+    /// The named operations of the state that is to be accepted now, and what became of each: for those who watch how a chain grows.
+    pub fn underway(&self) -> impl Iterator<Item = (OpId, &Decision)> {
+        let steps = if let Phase::Accepting(accepting) = &self.phase { accepting.steps.as_slice() } else { &[] };
+        steps.iter().filter_map(|(ticket, step)| {
+            let waiting = self.queue.iter().find(|waiting| waiting.ticket == *ticket)?;
+            Some((waiting.operation.op?, &step.decision))
+        })
+    }
+
     /// Adds an operation to the queue. `down` are the home replicas known to be unreachable. Its answer comes as an [`Effect::Finish`] with
     /// its ticket, which must not be in use.
     pub fn submit(&mut self, now: Tick, ticket: Ticket, operation: Operation, down: BTreeSet<NodeId>, out: &mut Out) {
@@ -227,6 +236,7 @@ impl Proposer {
         let alive = self.plan.homes.iter().filter(|node| !self.down.contains(node)).count();
         if alive < usize::from(self.needed()) {
             out.sometimes(Mark::Unreachable);
+            self.down.iter().for_each(|node| self.reports.down(*node, now));
             return self.give_up_all(&Reason::Unreachable { needed: self.needed(), alive: small(alive) }, out);
         }
         self.phase = Phase::Drawing;

@@ -15,39 +15,45 @@ use crate::notes::{Mark, Notes};
 use crate::options::Options;
 use crate::record::KeyRecord;
 
-/// Applies one request to one key's record.
+/// Applies one request to one key's record. Up to `floor` this replica may have promised before it started, for any key.
 ///
 /// # Errors
 /// [`BallotUsedTwice`], with the record unchanged.
-pub fn apply(record: &mut KeyRecord, request: &ChainRequest, options: Options, notes: &mut Notes) -> Result<ChainReply, BallotUsedTwice> {
+pub fn apply(
+    record: &mut KeyRecord,
+    floor: Ballot,
+    request: &ChainRequest,
+    options: Options,
+    notes: &mut Notes,
+) -> Result<ChainReply, BallotUsedTwice> {
     match request {
         ChainRequest::Read { full } => Ok(ChainReply::View(view(record, *full, options))),
-        ChainRequest::Prepare { ballot, known } => Ok(match record.chain.prepare(*ballot) {
+        ChainRequest::Prepare { ballot, known } => Ok(match record.chain.prepare(*ballot, floor) {
             Ok(()) => ChainReply::Promised { ballot: *ballot, promise: promise(record, *known) },
             Err(rejected) => {
                 notes.sometimes(Mark::PrepareRejected);
                 ChainReply::Rejected(rejected)
             }
         }),
-        ChainRequest::Accept { proposal, next, clean } => accept(record, proposal, *next, *clean, options, notes),
+        ChainRequest::Accept { proposal, next, clean } => accept(record, floor, proposal, (*next, *clean), options, notes),
         ChainRequest::Learn { ballot, state } => learn(record, *ballot, state.as_ref()),
     }
 }
 
 fn accept(
     record: &mut KeyRecord,
+    floor: Ballot,
     proposal: &Accepted,
-    next: Option<Ballot>,
-    clean: bool,
+    (next, clean): (Option<Ballot>, bool),
     options: Options,
     notes: &mut Notes,
 ) -> Result<ChainReply, BallotUsedTwice> {
     let is_new = record.chain.accepted_at() != proposal.ballot;
-    if clean && is_new && proposal.ballot >= record.chain.promised && proposal.state.lacks(&record.eventual) {
+    if clean && is_new && proposal.ballot >= record.chain.promised && proposal.ballot > floor && proposal.state.lacks(&record.eventual) {
         notes.sometimes(Mark::AcceptDirty);
         return Ok(ChainReply::Dirty { ballot: proposal.ballot });
     }
-    Ok(match record.chain.accept(proposal, next, options)? {
+    Ok(match record.chain.accept(proposal, next, floor, options)? {
         Ok(()) => {
             if options.has(Defect::UndecidedShown) {
                 record.eventual.merge(&proposal.state.siblings);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
-use super::ballot::Ballots;
+use super::ballot::{Ballot, Ballots};
 use super::message::ChainRequest;
 use super::operation::{Answer, Done, NotDone, Operation, Ticket};
 use super::proposer::{Proposer, ProposerPlan};
@@ -63,7 +63,7 @@ impl Cluster {
         self.records.get_mut(&NodeId(node)).expect("a home replica")
     }
 
-    pub(super) fn draw(&mut self, me: NodeId, seen: super::Ballot) -> Drawn {
+    pub(super) fn draw(&mut self, me: NodeId, seen: Ballot) -> Drawn {
         let ballots = self.ballots.get_mut(&me).expect("a node");
         self.hlc += 1;
         let ballot = ballots.fresh(EPOCH, seen).expect("near");
@@ -78,7 +78,7 @@ impl Cluster {
         if let ReplicaRequest::Chain { request, .. } = request {
             self.sent.push((to, request.clone()));
         }
-        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: self.write_mode };
+        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: self.write_mode, promise_floor: Ballot::ZERO };
         let mut notes = Notes::default();
         let record = self.records.get_mut(&to).expect("a home replica");
         let reply = apply(record, &partition, request, self.options, &mut notes);

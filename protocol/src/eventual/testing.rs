@@ -7,6 +7,7 @@ use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
 use super::read::{Read, ReadAnswer, ReadFailure, ReadPlan};
 use super::write::{Write, WriteFailure, WritePlan, Written};
+use crate::chain::Ballot;
 use crate::context::Context;
 use crate::hlc::Hlc;
 use crate::ids::{Attempt, ClientId, KeyEpoch, OpId, Tick};
@@ -67,7 +68,7 @@ impl Replicas {
         if self.silent.contains(&to) {
             return Vec::new();
         }
-        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: WriteMode::Mixed };
+        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: WriteMode::Mixed, promise_floor: Ballot::ZERO };
         let record = self.records.get_mut(&to).expect("a home replica");
         let reply = apply(record, &partition, request, self.options, &mut Notes::default());
         vec![Input::Reply { from: to, reply }]

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use quorate_ring::NodeId;
 
 use super::*;
+use crate::chain::Ballot;
 
-const HOME: PartitionRecord = PartitionRecord { epoch: RingEpoch(3), role: Role::Home, write_mode: WriteMode::Mixed };
+const HOME: PartitionRecord =
+    PartitionRecord { epoch: RingEpoch(3), role: Role::Home, write_mode: WriteMode::Mixed, promise_floor: Ballot::ZERO };
 
 fn put(seen: Seen, value: &'static str) -> Mint {
     let body = Body::Value(Bytes::from_static(value.as_bytes()));

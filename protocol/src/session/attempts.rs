@@ -23,7 +23,8 @@
 //! - *A coordinator that does not know what became of the operation* may have handed it on: what it handed on may still begin.
 //! - *Upon a definite failure of an older sending while a newer one is out*: nothing; it says nothing about the newer one.
 //! - *Upon an answer that no replica has recorded*, as a failed compare-and-set may be: it ends the operation only if no other sending
-//!   can have had an effect or may have one yet. Otherwise that other one may still succeed, and the answer counts for nothing.
+//!   can have had an effect or may have one yet. Otherwise that other one may still succeed, and the answer counts for nothing. The same
+//!   goes for the failure that a function does not apply.
 //! - *Upon a failure that is recorded under the operation's name*: end, whatever became of other sendings; all are answered so.
 //! - *Upon the deadline*: end with the last failure heard of, if any.
 //!
@@ -48,8 +49,8 @@ pub struct AttemptOptions {
     /// Silence after which a further coordinator is asked, in microseconds. Choose above the slowest healthy answer: a retried
     /// write costs its coordinator a read.
     pub silence_micros: u64,
-    /// Time from sending a blind write within which its coordinator must begin, in microseconds; the deadline ends it sooner. Above the
-    /// usual way to a node, below `silence_micros`, or retries wait for it.
+    /// Time from sending a blind write within which its coordinator must begin, in microseconds; the deadline ends it sooner. Choose above
+    /// the usual way to a node, or every write is refused once first; and low, because so long a retry waits when a coordinator dies.
     pub begin_micros: u64,
     /// First wait after all candidates failed, in microseconds.
     pub backoff_micros_min: u64,
@@ -65,7 +66,7 @@ impl Default for AttemptOptions {
     fn default() -> Self {
         Self {
             silence_micros: 700_000,
-            begin_micros: 450_000,
+            begin_micros: 150_000,
             backoff_micros_min: 10_000,
             backoff_micros_max: 300_000,
             sendings_max: 32,
@@ -340,13 +341,20 @@ impl Attempts {
         }
         self.round.note(&trouble);
         self.last = Some((node, trouble));
-        if !mendable {
+        if !mendable && !self.wants_record() {
             return self.fail(now, out);
         }
         if !self.waiting {
             notes.sometimes(Mark::CoordinatorChanged);
             self.send_next(now, out);
         }
+    }
+
+    /// Whether the last trouble says that the operation does nothing, which another sending may be answered otherwise: a further one gets an
+    /// answer that is recorded.
+    fn wants_record(&self) -> bool {
+        let unrecorded = matches!(&self.last, Some((_, Trouble::Failed(Failure { reason: Reason::Inapplicable { .. }, .. }))));
+        unrecorded && self.may_be_applied()
     }
 
     /// Goes to the next candidate, or waits when all have been asked in this round.
@@ -770,6 +778,23 @@ mod tests {
             [],
             "the newer sending may be answered otherwise"
         );
+    }
+
+    /// The second sending may have been applied, or may be yet: what the first one says counts for nothing, and ends nothing.
+    #[test]
+    fn an_unrecorded_function_that_does_not_apply_makes_the_operation_go_on() {
+        let why = crate::chain::state::Inapplicable::NotANumber;
+        let inapplicable = || failed(Reason::Inapplicable { why }, Outcome::NotApplied);
+        let mut story = Story::begin(Nature::Write);
+        story.step(ClientInput::Timer(ClientTimer::Silence(Sending(0))));
+        assert_eq!(sent(&story.fails(1, Trouble::Lost)), Some((NodeId(3), Attempt(2))));
+        assert_eq!(sent(&story.fails(2, Trouble::Lost)), None, "all have been asked, and the first is still out");
+        assert_eq!(ended(&story.fails(0, inapplicable())), None);
+        let effects = story.step(ClientInput::Timer(ClientTimer::Backoff));
+        assert_eq!(sent(&effects), Some((NodeId(1), Attempt(3))));
+        assert_eq!(ended(&story.fails(3, inapplicable())), Some(Outcome::NotApplied), "what a retry is answered is recorded");
+        let mut story = Story::begin(Nature::Write);
+        assert_eq!(ended(&story.fails(0, inapplicable())), Some(Outcome::NotApplied), "nobody else can be answered otherwise");
     }
 
     /// Whether an earlier sending was applied before a later operation of the lane nobody can say.

@@ -178,9 +178,9 @@ fn m8_an_eventual_put_and_a_compare_and_set_then_a_read() {
 }
 
 #[test]
-fn m8_in_two_rounds() {
-    let marks = [Mark::ChainReadDirty, Mark::Absorbed, Mark::CasFailureRecorded, Mark::RoundContended];
-    holds(&two_rounds(Scenario::new(&[&[EventualPut(10)], &[CasAbsent(20), Get]])), 51_492, &marks);
+fn m8_in_two_rounds_beside_another_proposer() {
+    let scenario = two_rounds(Scenario::new(&[&[Put(10)], &[CasAbsent(20)], &[EventualPut(30)]]));
+    holds(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, 1, &[Mark::Absorbed, Mark::CasFailureRecorded, Mark::RoundContended]);
 }
 
 /// T14.
@@ -198,6 +198,12 @@ fn m9_a_node_restarts_between_two_puts_and_reads() {
 #[test]
 fn m9_a_node_restarts_while_another_reads() {
     holds(&restarts(&[&[Put(10)], &[Get]]), 26_460, &[Mark::ChainReadRepaired]);
+}
+
+/// What it had learnt was in memory, too.
+#[test]
+fn m9_a_node_restarts_while_replicas_learn() {
+    holds(&Scenario { learns: true, ..restarts(&[&[Put(10), Get]]) }, 1, &[Mark::ChainReadFast]);
 }
 
 #[test]

@@ -104,6 +104,13 @@ fn a_promise_that_is_lost_in_a_crash_lets_two_states_be_chosen_side_by_side() {
     breaks(Rule::ChosenExtendsChosen, 5, &Scenario { crash: Some(Crash::PromiseLost), prelude: AFTER_TWO_PREPARED, ..scenario });
 }
 
+/// M9: promises in memory, without the floor that makes up for them.
+#[test]
+fn a_node_that_restarts_without_a_floor_lets_two_states_be_chosen_side_by_side() {
+    let scenario = Scenario::new(&[&[Put(10)], &[Put(20)]]);
+    breaks(Rule::ChosenExtendsChosen, 5, &Scenario { crash: Some(Crash::RestartWithoutFloor), prelude: AFTER_TWO_PREPARED, ..scenario });
+}
+
 /// M10, T16: without quarantine.
 #[test]
 fn a_replica_that_forgot_everything_and_votes_loses_what_was_chosen() {

@@ -12,8 +12,11 @@ use crate::ledger::Rule;
 /// What a node may do at any moment, once in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// It stops and starts again: its record is as it was, its proposer is gone, and its ballots carry a new boot.
+    /// It stops and starts again: its record is as it was on disk, what it had promised in memory is its floor, its proposer is gone, and
+    /// its ballots carry a new boot.
     Restart,
+    /// So, but it has no floor.
+    RestartWithoutFloor,
     /// So, and it proposes under its old boot.
     RestartUnderOldBoot,
     /// Its replica forgets the promises since it last accepted.

@@ -17,6 +17,7 @@ use std::fmt;
 use quorate_protocol::chain::operation::Ticket;
 use quorate_protocol::chain::proposer::Proposer;
 use quorate_protocol::chain::read::ChainRead;
+use quorate_protocol::chain::volatile::Volatile;
 use quorate_protocol::chain::{Ballot, Ballots, ChainRequest, ChainState};
 use quorate_protocol::eventual::read::Read;
 use quorate_protocol::eventual::write::Write;
@@ -40,7 +41,12 @@ pub(crate) const NODES: usize = 3;
 /// Everything there is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
+    /// What each replica acts on.
     pub(crate) records: [Shared<KeyRecord>; NODES],
+    /// What each replica has on disk; kept where somebody may crash.
+    pub(crate) stored: [Shared<KeyRecord>; NODES],
+    /// What each replica may have promised before its last start.
+    pub(crate) floors: [Ballot; NODES],
     pub(crate) nodes: [Node; NODES],
     pub(crate) operations: Vec<Running>,
     /// In the order of their ranks.
@@ -133,6 +139,8 @@ impl World {
         let count = scenario.operations().count();
         Self {
             records: std::array::from_fn(|_| Shared::new(KeyRecord::default())),
+            stored: std::array::from_fn(|_| Shared::new(KeyRecord::default())),
+            floors: [Ballot::ZERO; NODES],
             nodes: std::array::from_fn(|at| Node::new(at, BootId(1))),
             operations: vec![idle; count],
             network: Vec::new(),
@@ -226,18 +234,35 @@ impl World {
 
     /// Lets a replica have a request; its answer is returned.
     pub(crate) fn arrive(&mut self, scenario: &Scenario, message: &Envelope, notes: &mut Notes) -> ReplicaReply {
-        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: scenario.write_mode };
+        let partition = self.partition(scenario, message.to);
         let mut record = (*self.records[message.to]).clone();
         let reply = apply(&mut record, &partition, &message.request, scenario.options(), notes);
         if record != *self.records[message.to] {
             self.changed(scenario, message.to, record);
         }
+        if scenario.crash.is_some() && !self.crashed {
+            self.keep(message.to, &message.request);
+        }
         reply
+    }
+
+    fn partition(&self, scenario: &Scenario, at: usize) -> PartitionRecord {
+        PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: scenario.write_mode, promise_floor: self.floors[at] }
+    }
+
+    /// Takes to the disk what a request has changed there, unless memory is enough.
+    fn keep(&mut self, at: usize, request: &ReplicaRequest) {
+        let is_of_chain = matches!(request, ReplicaRequest::Chain { .. });
+        // The ceiling is what was promised at the time of the crash: the least that is safe.
+        let ceiling = self.records[at].chain.promised;
+        if !is_of_chain || Volatile::between(&self.stored[at], &self.records[at], ceiling).is_none() {
+            self.stored[at] = self.records[at].clone();
+        }
     }
 
     /// True when a message that arrives changes nothing, and its answer neither.
     pub(crate) fn is_in_vain(&self, scenario: &Scenario, message: &Envelope) -> bool {
-        let partition = PartitionRecord { epoch: EPOCH, role: Role::Home, write_mode: scenario.write_mode };
+        let partition = self.partition(scenario, message.to);
         let mut record = (*self.records[message.to]).clone();
         let reply = apply(&mut record, &partition, &message.request, scenario.options(), &mut Notes::default());
         record == *self.records[message.to] && self.is_deaf(message.from, Input::Reply { from: node(message.to), reply })
@@ -298,13 +323,23 @@ impl World {
         self.crashed = true;
         let mut record = (*self.records[at]).clone();
         match crash {
-            Crash::Restart => self.nodes[at] = Node::new(at, BootId(2)),
+            Crash::Restart => {
+                self.floors[at] = record.chain.promised;
+                record = (*self.stored[at]).clone();
+                self.nodes[at] = Node::new(at, BootId(2));
+            }
+            Crash::RestartWithoutFloor => {
+                record = (*self.stored[at]).clone();
+                self.nodes[at] = Node::new(at, BootId(2));
+            }
             Crash::RestartUnderOldBoot => self.nodes[at] = Node::new(at, BootId(1)),
             Crash::PromiseLost => record.chain.promised = record.chain.accepted_at(),
             Crash::RecordLost => record = KeyRecord::default(),
         }
         self.records[at] = Shared::new(record);
-        if matches!(crash, Crash::Restart | Crash::RestartUnderOldBoot) {
+        // Nobody crashes again.
+        self.stored = std::array::from_fn(|_| Shared::new(KeyRecord::default()));
+        if !matches!(crash, Crash::PromiseLost | Crash::RecordLost) {
             for (index, (client, what)) in scenario.operations().enumerate() {
                 let running = &mut self.operations[index];
                 if client == at && running.stage == Stage::Begun && !(scenario.retries && what.is_change()) {
@@ -332,14 +367,15 @@ impl World {
 
     /// True when the receiver's record will never again be changed by the message.
     pub(crate) fn is_spent(&self, message: &Envelope) -> bool {
-        let record = &self.records[message.to];
+        let (record, floor) = (&self.records[message.to], self.floors[message.to]);
         match &message.request {
             ReplicaRequest::Read { .. } | ReplicaRequest::Chain { request: ChainRequest::Read { .. }, .. } => true,
             ReplicaRequest::Replicate { delta, .. } => !record.eventual.clone().merge(delta),
-            ReplicaRequest::Chain { request: ChainRequest::Prepare { ballot, .. }, .. } => *ballot <= record.chain.promised,
+            ReplicaRequest::Chain { request: ChainRequest::Prepare { ballot, .. }, .. } => *ballot <= record.chain.promised.max(floor),
             ReplicaRequest::Chain { request: ChainRequest::Accept { proposal, next, .. }, .. } => {
                 let next = next.unwrap_or_default();
-                (record.chain.accepted_at() != proposal.ballot && proposal.ballot < record.chain.promised && next <= record.chain.promised)
+                let is_rejected = proposal.ballot < record.chain.promised || proposal.ballot <= floor;
+                (record.chain.accepted_at() != proposal.ballot && is_rejected && next <= record.chain.promised)
                     || (record.chain.accepted_at() == proposal.ballot && next <= record.chain.promised)
             }
             ReplicaRequest::Chain { request: ChainRequest::Learn { ballot, state }, .. } => {

@@ -50,7 +50,7 @@ fn apart(recorder: &Recorder) -> (History, Vec<Index>) {
         let mut one = recorder.history.operations[index].clone();
         (one.outcome, one.end) = (Outcome::Unknown, None);
         if let Some(detail) = &mut one.detail {
-            detail.covers = Some(covers.clone());
+            (detail.covers, detail.dots, detail.attempts) = (Some(covers.clone()), Box::default(), None);
         }
         if first.insert(index) {
             history.operations[index] = one;

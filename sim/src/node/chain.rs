@@ -10,20 +10,21 @@
 
 use std::collections::BTreeMap;
 
-use quorate_protocol::chain::message::ChainRequest;
-use quorate_protocol::chain::operation::{Operation as Wish, Ticket as Place};
+use quorate_protocol::chain::message::{ChainReply, ChainRequest};
+use quorate_protocol::chain::operation::{Decision, Operation as Wish, Ticket as Place};
 use quorate_protocol::chain::proposer::{Proposer, ProposerPlan};
 use quorate_protocol::chain::read::ChainRead;
-use quorate_protocol::chain::{Ballot, Ballots, Change};
+use quorate_protocol::chain::{Accepted, Ballot, Ballots, Change};
 use quorate_protocol::eventual::read::ReadPlan;
 use quorate_protocol::machine::{Drawn, Input, Outbox};
 use quorate_protocol::quorum::ReadQuorum;
+use quorate_protocol::replica::ReplicaReply;
 use quorate_protocol::{BootId, Context, Defect, Level, OpId, Tick};
-use quorate_ring::RingEpoch;
+use quorate_ring::{NodeId, RingEpoch};
 
 use super::coordinator::{Asker, Machine, Operation, Subject};
 use super::{Action, Alarm, Env, Node};
-use crate::census::Sight;
+use crate::census::{Applied, Growth, Sight};
 use crate::message::Key;
 
 /// Time that an accepted state may stay undecided before the first home replica looks into it, in microseconds.
@@ -37,9 +38,10 @@ const FINISH_MICROS: u64 = 2_000_000;
 
 impl Node {
     /// The ballots of this start of the process.
-    pub(super) fn ballots(&self, env: &Env<'_>, boot: u32) -> Ballots {
+    pub(super) fn ballots(&self, env: &Env<'_>, boot: u32, floor: Ballot) -> Ballots {
         let boot = if env.options.has(Defect::BallotReusedAfterRestart) { 1 } else { boot };
-        Ballots::new(self.id, BootId(boot))
+        let ballots = Ballots::new(self.id, BootId(boot));
+        if env.options.has(Defect::BallotReusedAfterRestart) { ballots } else { ballots.above(floor) }
     }
 
     /// Ballots that this process has never given out.
@@ -56,7 +58,7 @@ impl Node {
         let number = self.proposer(env, key);
         let place = Place(self.number());
         let Some(operation) = self.process.operations.get_mut(&number) else { return };
-        let Machine::Propose(proposer, out, askers) = &mut operation.machine else { return };
+        let Machine::Propose(proposer, out, askers, _) = &mut operation.machine else { return };
         let tainted = matches!(asker, Asker::Change(_, true));
         askers.insert(place, asker);
         operation.subject.deadline = operation.subject.deadline.max(deadline);
@@ -83,7 +85,7 @@ impl Node {
             resend_micros: env.options.node.resend_micros,
             options: env.options.core,
         };
-        let machine = Machine::Propose(Box::new(Proposer::new(plan, env.now)), Outbox::default(), BTreeMap::new());
+        let machine = Machine::Propose(Box::new(Proposer::new(plan, env.now)), Outbox::default(), BTreeMap::new(), Basis::default());
         let subject = Subject { key, deadline: env.now, epoch, begin_by: None };
         let number = self.number();
         self.process.operations.insert(number, Operation::new(machine, subject, Asker::Finisher));
@@ -126,7 +128,8 @@ impl Node {
 
     fn has_undecided(&self, key: Key) -> bool {
         let record = self.disk.current().records.get(&key);
-        record.is_some_and(|record| record.chain.accepted_at() > record.chain.decided)
+        let held = self.disk.held(key).decided;
+        record.is_some_and(|record| record.chain.accepted_at() > record.chain.decided.max(held))
     }
 
     /// What was accepted here is looked at again.
@@ -142,15 +145,62 @@ impl Node {
     /// A process has started: looks for states that are not decided, and for what it has promised.
     pub(super) fn take_stock(&mut self, env: &mut Env<'_>) {
         let records: Vec<_> = self.disk.durable().records.iter().map(|(key, record)| (*key, record.chain.clone())).collect();
-        for (key, chain) in records {
+        for (key, mut chain) in records {
+            // It acts as if it had promised that much for every key.
+            chain.promised = chain.promised.max(self.process.promise_floor);
             env.actions.push(Action::Chain(key, Sight::Found(Box::new(chain))));
             self.watch(env, key);
         }
     }
 
-    pub(super) fn note_proposal(env: &mut Env<'_>, key: Key, request: &ChainRequest) {
-        if let ChainRequest::Accept { proposal, .. } = request {
-            env.actions.push(Action::Chain(key, Sight::Proposed(proposal.clone())));
+    /// A state leaves this node. Its own proposer knows what was added to it; whoever only brings it to further replicas does not.
+    pub(super) fn note_proposal(&mut self, env: &mut Env<'_>, number: u64, key: Key, request: &ChainRequest) {
+        let ChainRequest::Accept { proposal, .. } = request else { return };
+        let operation = self.process.operations.get_mut(&number).map(|operation| &mut operation.machine);
+        let growth = match operation {
+            Some(Machine::Propose(_, _, _, basis)) if basis.last.as_ref() == Some(proposal) => return,
+            Some(Machine::Propose(proposer, _, _, basis)) => {
+                let base = basis.under(proposal.ballot);
+                basis.last = Some(proposal.clone());
+                let applied = |(op, decision): (OpId, &Decision)| match decision {
+                    Decision::Applied { token, result } => Some((op, Applied { token: *token, result: result.clone() })),
+                    _ => None,
+                };
+                Some(Growth { base, added: proposer.underway().filter_map(applied).collect() })
+            }
+            Some(Machine::Read(..) | Machine::Write(..) | Machine::ChainRead(..)) | None => None,
+        };
+        env.actions.push(Action::Chain(key, Sight::Proposed(proposal.clone(), growth)));
+    }
+}
+
+/// What the states of a proposer extend, told by what it hears.
+#[derive(Debug, Default)]
+pub(super) struct Basis {
+    /// The highest ballot that was promised to it.
+    ballot: Ballot,
+    /// What those who promised have accepted.
+    accepted: BTreeMap<NodeId, Ballot>,
+    /// What it proposed last: without promises, it extends that.
+    last: Option<Accepted>,
+}
+
+impl Basis {
+    pub(super) fn hear(&mut self, input: &Input) {
+        let Input::Reply { from, reply: ReplicaReply::Chain(reply) } = input else { return };
+        let ChainReply::Promised { ballot, promise } = &**reply else { return };
+        if *ballot > self.ballot {
+            (self.ballot, self.accepted) = (*ballot, BTreeMap::new());
         }
+        if *ballot == self.ballot {
+            self.accepted.insert(*from, promise.accepted);
+        }
+    }
+
+    /// The ballot of the state that the one at `ballot` extends.
+    fn under(&self, ballot: Ballot) -> Ballot {
+        let promised = || self.accepted.values().max().copied().unwrap_or_default();
+        let last = || self.last.as_ref().map_or(Ballot::ZERO, |last| last.ballot);
+        if self.ballot == ballot { promised() } else { last() }
     }
 }

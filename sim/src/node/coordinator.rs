@@ -20,6 +20,7 @@ use quorate_protocol::{Context, Defect, Level, Tick};
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
 use super::answer::{change_answer, read_answer, state_answer, write_answer};
+use super::chain::Basis;
 use super::{Action, Alarm, Env, Node};
 use crate::message::{Address, Call, Good, Key, Payload, Request, Ticket, What};
 
@@ -29,7 +30,7 @@ pub(super) enum Machine {
     Read(Box<Read>, Outbox<Result<ReadAnswer, ReadFailure>>),
     Write(Box<Write>, Outbox<Result<Written, WriteFailure>>),
     ChainRead(Box<ChainRead>, Outbox<Result<Found, ReadFailure>>),
-    Propose(Box<Proposer>, Outbox<Answer>, BTreeMap<Place, Asker>),
+    Propose(Box<Proposer>, Outbox<Answer>, BTreeMap<Place, Asker>, Basis),
 }
 
 /// Who wants to know.
@@ -369,7 +370,8 @@ impl Node {
                     Err(failure) => asker.told(read_answer(Err(failure))),
                 })
             }
-            Machine::Propose(proposer, out, askers) => {
+            Machine::Propose(proposer, out, askers, basis) => {
+                basis.hear(&input);
                 // What was submitted has left its effects behind.
                 if input != Input::Start {
                     proposer.step(env.now, input, out);
@@ -393,7 +395,7 @@ impl Node {
     fn carry_out(&mut self, env: &mut Env<'_>, number: u64, subject: Subject, effect: Effect<()>) {
         let Subject { key, deadline, epoch, begin_by } = subject;
         if let Effect::Send { request: ReplicaRequest::Chain { request, .. }, .. } = &effect {
-            Self::note_proposal(env, key, request);
+            self.note_proposal(env, number, key, request);
         }
         let input = match effect {
             Effect::Send { to, request } if to == self.id => self.replica_here(env, number, key, &request),

@@ -58,10 +58,11 @@ impl Node {
         }
         let mut notes = Notes::default();
         let served = match request {
+            // What was learnt of the key's chain is shown, and so must survive a crash from now on.
+            ReplicaRequest::Read { .. } if !self.disk.held(key).decided.is_zero() => self.change(env, key, request, &mut notes),
             ReplicaRequest::Read { .. } | ReplicaRequest::Chain { request: ChainRequest::Read { .. }, .. } => {
                 let shows_unsynced = env.options.has(Defect::UnsyncedStateShown);
-                let image = if shows_unsynced { self.disk.current() } else { self.disk.durable() };
-                let mut record = image.records.get(&key).cloned().unwrap_or_default();
+                let mut record = if shows_unsynced { self.disk.latest(key) } else { self.disk.view(key) };
                 (apply(&mut record, &self.partition(env, key), request, env.options.core, &mut notes), true)
             }
             ReplicaRequest::Replicate { .. } | ReplicaRequest::Chain { .. } => self.change(env, key, request, &mut notes),
@@ -72,7 +73,7 @@ impl Node {
 
     /// Changes the key's record as it is asked to.
     fn change(&mut self, env: &mut Env<'_>, key: Key, request: &ReplicaRequest, notes: &mut Notes) -> Served {
-        let before = self.disk.current().records.get(&key).cloned().unwrap_or_default();
+        let before = self.disk.latest(key);
         let mut record = before.clone();
         if !self.disk.takes_writes() {
             let acknowledges = env.options.has(Defect::FullDiskAcknowledged);
@@ -84,22 +85,54 @@ impl Node {
         if reply == ReplicaReply::Refused(Refusal::BallotUsedTwice) {
             env.actions.push(Action::Chain(key, Sight::BallotTwice));
         }
+        let is_of_chain = matches!(request, ReplicaRequest::Chain { .. });
         if record != before {
             note_change(env, key, &before, &record);
-            self.write(env, Change::Record(key, Box::new(record)), None);
+        }
+        if !is_of_chain || record != before {
+            self.keep(env, key, record, is_of_chain);
             self.watch(env, key);
         }
         let at_once = match &reply {
-            ReplicaReply::Stored => false,
+            ReplicaReply::Stored | ReplicaReply::State { .. } => false,
             ReplicaReply::Chain(reply) => match &**reply {
                 ChainReply::Accepted { .. } => false,
+                // What it shows is to be durable.
                 ChainReply::Promised { .. } => env.options.has(Defect::PromiseNotSynced),
                 // Nobody counts on them: whoever lost a promise says no less often, and what is decided can be found out again.
                 ChainReply::View(_) | ChainReply::Rejected(_) | ChainReply::Dirty { .. } | ChainReply::Learned => true,
             },
-            ReplicaReply::State { .. } | ReplicaReply::Refused(_) => true,
+            ReplicaReply::Refused(_) => true,
         };
         (reply, at_once || env.options.has(Defect::UnsyncedWriteAcknowledged))
+    }
+
+    /// Writes a changed record, or leaves it to memory if it is of the chain and that is safe.
+    fn keep(&mut self, env: &mut Env<'_>, key: Key, record: KeyRecord, is_of_chain: bool) {
+        if is_of_chain {
+            let promised = record.chain.promised;
+            if let Some(ceiling) = self.process.promises.extend(promised) {
+                let node = NodeRecord { promise_ceiling: ceiling, ..self.disk.current().node.clone() };
+                self.write(env, Change::Node(node), Some(Waiter::Ceiling(ceiling)));
+            }
+            let ceiling = if env.options.has(Defect::PromiseNotSynced) { promised } else { self.process.promises.durable() };
+            if self.disk.hold(key, &record, ceiling) {
+                return;
+            }
+        }
+        if *self.disk.current().records.get(&key).unwrap_or(&KeyRecord::default()) != record {
+            self.write(env, Change::Record(key, Box::new(record)), None);
+        }
+    }
+
+    /// Writes what only memory has held of keys for a while.
+    pub(super) fn write_back(&mut self, env: &mut Env<'_>, beats: u32) {
+        for key in self.disk.held_for(beats) {
+            if self.disk.takes_writes() {
+                let record = self.disk.latest(key);
+                self.write(env, Change::Record(key, Box::new(record)), None);
+            }
+        }
     }
 
     /// Follows the clocks of those who wrote what comes.
@@ -132,7 +165,7 @@ impl Node {
         if !self.disk.takes_writes() && !drops_silently {
             return Err(MintRefusal::Store(Refusal::DiskFull));
         }
-        let mut record = self.disk.current().records.get(&key).cloned().unwrap_or_default();
+        let mut record = self.disk.latest(key);
         let minted = self.give_dot(env, &mut record, write)?;
         if !drops_silently {
             self.write(env, Change::Record(key, Box::new(record)), None);

@@ -1,12 +1,11 @@
 //! What linearizable operations did, as the history says it.
 //!
 //! A compare-and-set by version is recorded with the values that were read with the version. An increment is recorded as the
-//! compare-and-set it amounts to: from the answer, or, if nobody was answered, from the chain at the end. One that the chain does not
-//! contain then stands as a read that brought nothing.
+//! compare-and-set it amounts to: from the answer, or, if nobody was answered, from the chain at the end. One that no chosen state ever
+//! contained then stands as a read that brought nothing.
 
 use bytes::Bytes;
 use quorate_checker::history::{Action, CasSiblings, Outcome, Seen, ValueId};
-use quorate_protocol::chain::once::Recorded;
 use quorate_protocol::chain::operation::Decision;
 use quorate_protocol::chain::state::Expect;
 use quorate_protocol::chain::{ChainState, Change, Token};
@@ -134,8 +133,8 @@ impl Recorder {
     /// What increments of unknown outcome amounted to, if they were applied.
     pub(crate) fn resolve_increments(&mut self, census: &Census) {
         for (index, (key, op)) in self.increments.clone() {
-            if let Some(Recorded::Applied { result, .. }) = census.contained(key, &op) {
-                self.amounts_to(index, result.as_ref());
+            if let Some(applied) = census.contained(key, &op) {
+                self.amounts_to(index, applied.result.as_ref());
             }
         }
     }

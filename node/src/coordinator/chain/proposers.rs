@@ -61,11 +61,11 @@ pub(crate) struct Proposers {
 }
 
 impl Proposers {
-    /// Proposers of one start of a node; none at work.
-    pub(crate) fn new(node: NodeId, boot: BootId) -> Self {
+    /// Proposers of one start of a node, which itself takes part in nothing up to `floor`; none at work.
+    pub(crate) fn new(node: NodeId, boot: BootId, floor: Ballot) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            ballots: Mutex::new(Ballots::new(node, boot)),
+            ballots: Mutex::new(Ballots::new(node, boot).above(floor)),
             rest: REST,
             resting: Arc::new(Semaphore::new(RESTING_MAX)),
             closing: CancellationToken::new(),

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use quorate_protocol::chain::state::Authorship;
+use quorate_protocol::chain::volatile::Volatile;
 use quorate_protocol::chain::{Accepted, Ballot, ChainRecord, ChainState, Change};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{BootId, Options};
@@ -64,12 +65,57 @@ fn a_kill_loses_no_promise_and_no_accepted_state() {
         let (store, _) = survivor.reopen();
         store.read(&key("k")).expect("readable").expect("acknowledged").chain
     };
-    let mut promised = act(&|chain| chain.prepare(ballot(5)).expect("higher"));
+    let mut promised = act(&|chain| chain.prepare(ballot(5), Ballot::ZERO).expect("higher"));
     assert_eq!(promised.promised, ballot(5));
-    assert!(promised.accept(&proposal(4, "late"), None, Options::default()).expect("one state").is_err());
-    let accepted =
-        act(&|chain| chain.accept(&proposal(5, "v"), Some(ballot(9)), Options::default()).expect("one state").expect("promised"));
+    assert!(promised.accept(&proposal(4, "late"), None, Ballot::ZERO, Options::default()).expect("one state").is_err());
+    let accepted = act(&|chain| {
+        chain.accept(&proposal(5, "v"), Some(ballot(9)), Ballot::ZERO, Options::default()).expect("one state").expect("promised")
+    });
     assert_eq!((accepted.accepted, accepted.promised), (Some(proposal(5, "v")), ballot(9)));
+}
+
+/// T17 again, for promises that are in no record.
+#[test]
+fn what_was_left_to_memory_is_gone_after_a_kill_below_the_floor_and_written_by_a_clean_stop() {
+    let ballot = |counter| Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) };
+    let place = Place::new();
+    let store = place.init();
+    let promise = |counter| {
+        let act = |record: &mut KeyRecord| record.chain.prepare(ballot(counter), Ballot::ZERO).expect("higher");
+        let ((), commit) = store.update_lightly(&key("k"), Durability::Synced, act).expect("open");
+        commit.wait().expect("the disk has space");
+        store.read(&key("k")).expect("readable").map_or(Ballot::ZERO, |record| record.chain.promised)
+    };
+    assert_eq!(promise(5), ballot(5), "no ceiling is durable yet");
+    bump(&store, "another, behind the ceiling");
+    assert_eq!(promise(7), ballot(5), "left to memory");
+    assert_eq!(store.view(&key("k")).expect("readable").chain.promised, ballot(7));
+    let (survivor, opened) = place.as_killed().reopen();
+    assert_eq!(survivor.read(&key("k")).expect("readable").expect("written").chain.promised, ballot(5));
+    assert!(opened.promise_floor > ballot(7), "it may have promised all of this");
+    store.close().expect("the disk has space");
+    drop(store);
+    let (store, opened) = place.reopen();
+    assert_eq!(store.read(&key("k")).expect("readable").expect("written").chain.promised, ballot(7));
+    assert!(opened.promise_floor.is_zero(), "there is nothing more to know");
+}
+
+#[test]
+fn what_rests_in_memory_is_written_back() {
+    let ballot = |counter| Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) };
+    let store = Place::new().init();
+    for counter in [5, 7] {
+        let act = |record: &mut KeyRecord| record.chain.prepare(ballot(counter), Ballot::ZERO).expect("higher");
+        let ((), commit) = store.update_lightly(&key("k"), Durability::Synced, act).expect("open");
+        commit.wait().expect("the disk has space");
+        bump(&store, "another, behind the ceiling");
+    }
+    for promised in [5, 5, 7] {
+        (0..Store::STRIPES).for_each(|stripe| store.write_back(stripe, 3).expect("open"));
+        bump(&store, "another, behind it");
+        assert_eq!(store.read(&key("k")).expect("readable").expect("written").chain.promised, ballot(promised));
+    }
+    assert_eq!(store.held(&key("k")), Volatile::default());
 }
 
 #[test]

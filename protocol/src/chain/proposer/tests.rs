@@ -54,6 +54,18 @@ fn one_replica_of_three_may_be_away_and_two_may_not() {
 }
 
 #[test]
+fn an_operation_that_too_few_replicas_can_take_is_refused_at_once_and_says_by_whom() {
+    let (mut proposer, mut out) = (Cluster::new().proposer(1), Outbox::default());
+    proposer.submit(Tick(7), Ticket(0), put(1, 1, "a"), [NodeId(2), NodeId(3)].into(), &mut out);
+    let effects = out.drain();
+    let [Effect::SetTimer { .. }, Effect::Finish((Ticket(0), Err(failure)))] = &effects[..] else { panic!("nothing is sent: {effects:?}") };
+    assert_eq!((failure.outcome, &failure.reason), (Outcome::NotApplied, &Reason::Unreachable { needed: 2, alive: 1 }));
+    let told = failure.replicas.iter().map(|report| (report.node, report.status.clone())).collect::<Vec<_>>();
+    let (down, alive) = (ReplicaStatus::Down, ReplicaStatus::NotAsked);
+    assert_eq!(told, [(NodeId(1), alive), (NodeId(2), down.clone()), (NodeId(3), down)]);
+}
+
+#[test]
 fn operations_that_wait_together_share_a_round_and_see_each_other() {
     let mut cluster = Cluster::new();
     let mut proposer = cluster.proposer(1);
@@ -149,7 +161,7 @@ fn an_undecided_state_is_extended_if_the_majority_shows_it() {
     let author = Authorship { ballot: drawn.ballot, hlc: drawn.hlc, op: None };
     let (state, _) = chosen.apply(&Change::Put(bytes("half")), author);
     let proposal = Accepted { ballot: drawn.ballot, state };
-    cluster.record(1).chain.accept(&proposal, None, Options::default()).expect("one state").expect("nothing higher");
+    cluster.record(1).chain.accept(&proposal, None, Ballot::ZERO, Options::default()).expect("one state").expect("nothing higher");
     let done = cluster.run(1, identity()).expect("a majority");
     assert_eq!(shown(&done.state), ["half"]);
     assert!(cluster.marks.contains(&Mark::UndecidedAdopted));
@@ -218,7 +230,7 @@ fn a_beaten_proposer_waits_and_draws_a_higher_ballot() {
     let high =
         cluster.draw(NodeId(3), Ballot { epoch: crate::chain::testing::EPOCH, counter: 100, node: NodeId(3), boot: crate::ids::BootId(1) });
     for node in 1..=3 {
-        cluster.record(node).chain.prepare(high.ballot).expect("higher");
+        cluster.record(node).chain.prepare(high.ballot, Ballot::ZERO).expect("higher");
     }
     let done = cluster.run(1, put(1, 1, "a")).expect("a majority");
     assert_eq!(done.receipt.rounds, 2);

@@ -17,7 +17,7 @@ fn accept_at(cluster: &mut Cluster, node: u64, value: &'static str) -> Accepted 
     let drawn = cluster.draw(NodeId(3), cluster.records[&NodeId(node)].chain.promised);
     let author = Authorship { ballot: drawn.ballot, hlc: drawn.hlc, op: None };
     let proposal = Accepted { ballot: drawn.ballot, state: base.apply(&Change::Put(bytes(value)), author).0 };
-    cluster.record(node).chain.accept(&proposal, None, Options::default()).expect("one state").expect("nothing higher");
+    cluster.record(node).chain.accept(&proposal, None, Ballot::ZERO, Options::default()).expect("one state").expect("nothing higher");
     proposal
 }
 
@@ -69,7 +69,7 @@ fn a_read_whose_repair_is_rejected_gives_way_to_a_round() {
     let half = accept_at(&mut cluster, 1, "new");
     let higher = cluster.draw(NodeId(3), half.ballot);
     for node in [2, 3] {
-        cluster.record(node).chain.prepare(higher.ballot).expect("higher");
+        cluster.record(node).chain.prepare(higher.ballot, Ballot::ZERO).expect("higher");
     }
     assert_eq!(cluster.read(1), Ok(Found::Round));
     assert!(cluster.marks.contains(&Mark::ChainReadContended));
@@ -99,7 +99,7 @@ fn what_is_missing_is_judged_against_the_newest_state_not_the_repliers_own() {
         let author = Authorship { ballot: drawn.ballot, hlc: drawn.hlc, op: None };
         let absorbed = ChainState::default().absorb(&cluster.records[&NodeId(1)].eventual, drawn.ballot);
         let lost = Accepted { ballot: drawn.ballot, state: absorbed.apply(&Change::Put(bytes("lost")), author).0 };
-        cluster.record(1).chain.accept(&lost, None, Options::default()).expect("one state").expect("nothing higher");
+        cluster.record(1).chain.accept(&lost, None, Ballot::ZERO, Options::default()).expect("one state").expect("nothing higher");
         // Another state won elsewhere, without it.
         cluster.down.insert(NodeId(1));
         cluster.run(3, put(1, 1, "won")).expect("a majority");
