@@ -118,92 +118,86 @@ fn two_rounds(scenario: Scenario) -> Scenario {
 fn m1_a_put_and_a_compare_and_set_then_a_read() {
     let marks =
         [Mark::ChainReadRepaired, Mark::UndecidedAdopted, Mark::RoundContended, Mark::CasFailureRecorded, Mark::CasFailureUnrecorded];
-    holds(&last_waits(&[&[Put(10)], &[CasAbsent(20)], &[Get]]), 84_410, &marks);
+    holds(&last_waits(&[&[Put(10)], &[CasAbsent(20)], &[Get]]), 33_608, &marks);
 }
 
 #[test]
 fn m2_two_compare_and_sets_with_one_token_then_a_read() {
     let marks = [Mark::ChainReadRepaired, Mark::UndecidedAdopted, Mark::RoundContended, Mark::CasFailureRecorded];
-    holds(&last_waits(&[&[CasUnchanged(10)], &[CasUnchanged(20)], &[Get]]), 72_844, &marks);
+    holds(&last_waits(&[&[CasUnchanged(10)], &[CasUnchanged(20)], &[Get]]), 30_032, &marks);
 }
 
 /// T2: the promises of the second proposer reject the read's repair.
 #[test]
 fn m1_a_read_whose_repair_is_rejected_begins_again() {
     let scenario = Scenario { reads_try_again: true, ..Scenario::new(&[&[Put(10)], &[CasAbsent(20)], &[Get]]) };
-    holds_without(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, Some(0), 11_672, &[Mark::ChainReadRepaired, Mark::ChainReadContended]);
+    holds_without(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, Some(0), 3_986, &[Mark::ChainReadRepaired, Mark::ChainReadContended]);
 }
 
 /// T9: it finds what it had sent, or does not.
 #[test]
 fn a_beaten_proposer_tries_again_at_another_ballot() {
     let scenario = two_rounds(Scenario::new(&[&[Put(10)], &[CasAbsent(20)]]));
-    holds(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, 229_751, &[Mark::UndecidedAdopted, Mark::OnceFound, Mark::CasFailureRecorded]);
+    holds(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, 60_936, &[Mark::UndecidedAdopted, Mark::OnceFound, Mark::CasFailureRecorded]);
 }
 
 #[test]
 fn m3_a_put_and_one_reader_twice() {
-    holds(&Scenario::new(&[&[Put(10)], &[Get, Get]]), 22_263, &[Mark::ChainReadFast, Mark::ChainReadRepaired]);
+    holds(&Scenario::new(&[&[Put(10)], &[Get, Get]]), 7_470, &[Mark::ChainReadFast, Mark::ChainReadRepaired]);
 }
 
 #[test]
 fn m4_a_retried_increment_counts_once() {
-    holds(&retries(&[&[Increment]]), 53_170, &[Mark::OnceFound, Mark::UndecidedAdopted, Mark::RoundContended]);
+    holds(&retries(&[&[Increment]]), 18_976, &[Mark::OnceFound, Mark::UndecidedAdopted, Mark::RoundContended]);
 }
 
 /// T5.
 #[test]
 fn m5_a_compare_and_set_whose_first_sending_failed_then_a_read() {
     let scenario = Scenario { prelude: AFTER_AN_EARLIER_FAILURE, ..retries(&[&[Cas(20, 10)], &[Put(20), Get]]) };
-    holds(&scenario, 105_299, &[Mark::ChainReadRepaired]);
+    holds(&scenario, 14_194, &[Mark::ChainReadRepaired]);
 }
 
 #[test]
 fn m6_an_eventual_put_and_one_reader_twice() {
-    holds(&Scenario::new(&[&[EventualPut(10)], &[Get, Get]]), 10_485, &[Mark::ChainReadDirty, Mark::Absorbed]);
+    holds(&Scenario::new(&[&[EventualPut(10)], &[Get, Get]]), 6_165, &[Mark::ChainReadDirty, Mark::Absorbed]);
 }
 
 /// T12.
 #[test]
 fn m7_an_eventual_put_and_a_delete_then_a_read() {
     let marks = [Mark::ChainReadDirty, Mark::ChainReadRepaired, Mark::Absorbed, Mark::UndecidedAdopted];
-    holds(&Scenario::new(&[&[EventualPut(10)], &[Delete, Get]]), 31_657, &marks);
+    holds(&Scenario::new(&[&[EventualPut(10)], &[Delete, Get]]), 16_425, &marks);
 }
 
 /// T36.
 #[test]
 fn m8_an_eventual_put_and_a_compare_and_set_then_a_read() {
     let marks = [Mark::ChainReadDirty, Mark::ChainReadRepaired, Mark::Absorbed, Mark::CasFailureRecorded];
-    holds(&Scenario::new(&[&[EventualPut(10)], &[CasAbsent(20), Get]]), 31_657, &marks);
-}
-
-#[test]
-fn m8_in_two_rounds_beside_another_proposer() {
-    let scenario = two_rounds(Scenario::new(&[&[Put(10)], &[CasAbsent(20)], &[EventualPut(30)]]));
-    holds(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, 1, &[Mark::Absorbed, Mark::CasFailureRecorded, Mark::RoundContended]);
+    holds(&Scenario::new(&[&[EventualPut(10)], &[CasAbsent(20), Get]]), 16_425, &marks);
 }
 
 /// T14.
 #[test]
 fn m8_an_eventual_put_that_only_a_losing_state_has_seen() {
     let scenario = Scenario::new(&[&[EventualPut(10)], &[Put(20)], &[Put(30), Get]]);
-    holds_without(&Scenario { prelude: AFTER_A_DEAD_BRANCH, ..scenario }, Some(1), 50_662, &[Mark::ChainReadDirty, Mark::Absorbed]);
+    holds_without(&Scenario { prelude: AFTER_A_DEAD_BRANCH, ..scenario }, Some(1), 20_874, &[Mark::ChainReadDirty, Mark::Absorbed]);
 }
 
 #[test]
 fn m9_a_node_restarts_between_two_puts_and_reads() {
-    holds(&restarts(&[&[Put(10), Put(20), Get]]), 26_119, &[Mark::ChainReadRepaired]);
+    holds(&restarts(&[&[Put(10), Put(20), Get]]), 27_783, &[Mark::ChainReadRepaired]);
 }
 
 #[test]
 fn m9_a_node_restarts_while_another_reads() {
-    holds(&restarts(&[&[Put(10)], &[Get]]), 26_460, &[Mark::ChainReadRepaired]);
+    holds(&restarts(&[&[Put(10)], &[Get]]), 13_343, &[Mark::ChainReadRepaired]);
 }
 
 /// What it had learnt was in memory, too.
 #[test]
 fn m9_a_node_restarts_while_replicas_learn() {
-    holds(&Scenario { learns: true, ..restarts(&[&[Put(10), Get]]) }, 1, &[Mark::ChainReadFast]);
+    holds(&Scenario { learns: true, ..restarts(&[&[Put(10), Get]]) }, 9_721, &[Mark::ChainReadFast]);
 }
 
 #[test]
@@ -214,74 +208,81 @@ fn m11_two_puts_in_one_round_trip_each_and_a_compare_and_set() {
 
 #[test]
 fn m17_replicas_learn_what_was_chosen_while_others_read() {
-    holds(&learns(&[&[Put(10)], &[Get]]), 15_109, &[Mark::ChainReadFast, Mark::ChainReadRepaired]);
+    holds(&learns(&[&[Put(10)], &[Get]]), 5_160, &[Mark::ChainReadFast, Mark::ChainReadRepaired]);
 }
 
 /// T9, X6.
 #[test]
 fn a_put_that_runs_out_of_time_and_a_read() {
-    holds(&deadlines(&[&[Put(10)], &[Get]]), 6_839, &[Mark::OutcomeUnknown, Mark::ChainReadRepaired]);
+    holds(&deadlines(&[&[Put(10)], &[Get]]), 2_621, &[Mark::OutcomeUnknown, Mark::ChainReadRepaired]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_two_proposers_that_are_prepared_have_two_rounds() {
     let scenario = two_rounds(Scenario::new(&[&[Put(10)], &[CasAbsent(20)]]));
-    holds(&Scenario { prelude: AFTER_TWO_PREPARED, ..scenario }, 1_007_863, &[Mark::RoundContended, Mark::OnceFound]);
+    holds(&Scenario { prelude: AFTER_TWO_PREPARED, ..scenario }, 279_084, &[Mark::RoundContended, Mark::OnceFound]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m3_two_readers() {
-    holds(&Scenario::new(&[&[Put(10)], &[Get], &[Get]]), 304_525, &[Mark::ChainReadRepaired]);
+    holds(&Scenario::new(&[&[Put(10)], &[Get], &[Get]]), 94_250, &[Mark::ChainReadRepaired]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m4_a_retried_increment_then_a_read() {
     let scenario = Scenario { last_waits: true, ..retries(&[&[Increment], &[Get]]) };
-    holds(&scenario, 860_165, &[Mark::OnceFound, Mark::ChainReadRepaired]);
+    holds(&scenario, 176_748, &[Mark::OnceFound, Mark::ChainReadRepaired]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m6_two_readers() {
-    holds(&Scenario::new(&[&[EventualPut(10)], &[Get], &[Get]]), 1_445_128, &[Mark::Absorbed, Mark::RoundContended]);
+    holds(&Scenario::new(&[&[EventualPut(10)], &[Get], &[Get]]), 522_516, &[Mark::Absorbed, Mark::RoundContended]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m7_replicas_learn() {
-    holds(&learns(&[&[EventualPut(10)], &[Delete, Get]]), 523_863, &[Mark::Absorbed]);
+    holds(&learns(&[&[EventualPut(10)], &[Delete, Get]]), 121_877, &[Mark::Absorbed]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m8_an_eventual_read_beside_a_put_and_a_compare_and_set() {
-    holds(&learns(&[&[Put(10)], &[EventualPut(20)], &[EventualGet]]), 264_508, &[Mark::Absorbed]);
+    holds(&learns(&[&[Put(10)], &[EventualPut(20)], &[EventualGet]]), 119_534, &[Mark::Absorbed]);
+}
+
+#[test]
+#[ignore = "takes long: make model"]
+fn large_m8_in_two_rounds_beside_another_proposer() {
+    let scenario = two_rounds(Scenario::new(&[&[Put(10)], &[CasAbsent(20)], &[EventualPut(30)]]));
+    holds(&Scenario { prelude: AFTER_A_DEFEAT, ..scenario }, 1_546_855, &[Mark::Absorbed, Mark::CasFailureRecorded, Mark::RoundContended]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m9_a_node_restarts_and_its_client_sends_again() {
-    holds(&Scenario { retries: true, ..restarts(&[&[Put(10)]]) }, 227_790, &[Mark::OnceFound]);
+    holds(&Scenario { retries: true, ..restarts(&[&[Put(10)]]) }, 142_128, &[Mark::OnceFound]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m9_a_node_restarts_while_another_proposes() {
-    holds(&restarts(&[&[Put(10)], &[CasAbsent(20)]]), 336_363, &[Mark::UndecidedAdopted, Mark::RoundContended]);
+    holds(&restarts(&[&[Put(10)], &[CasAbsent(20)]]), 214_052, &[Mark::UndecidedAdopted, Mark::RoundContended]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_m11_then_a_read() {
     let scenario = lin_only(last_waits(&[&[Put(10), Put(20)], &[CasAbsent(30)], &[Get]]));
-    holds(&scenario, 162_942, &[Mark::StickyRound, Mark::ChainReadRepaired]);
+    holds(&scenario, 159_574, &[Mark::StickyRound, Mark::ChainReadRepaired]);
 }
 
 #[test]
 #[ignore = "takes long: make model"]
 fn large_two_puts_that_run_out_of_time_and_a_read() {
-    holds(&deadlines(&[&[Put(10), Put(20)], &[Get]]), 1_955_029, &[Mark::OutcomeUnknown]);
+    holds(&deadlines(&[&[Put(10), Put(20)], &[Get]]), 432_258, &[Mark::OutcomeUnknown]);
 }
