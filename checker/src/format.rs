@@ -32,7 +32,7 @@
 //! | `shown` | list of text: the values that the answer had shown whose context a put was made with; none if it was to replace nothing | no; a blind put has none |
 //! | `attempts` | whole number: how often it was sent again because an earlier sending might have been applied | no |
 //! | `dots` | list of text: the versions that a put became, several if more than one try was applied | no |
-//! | `refused` | true: a cas failed before anybody looked at the value, and says nothing about it | no |
+//! | `refused` | true: a cas failed, and not because another value was there: nobody looked, or it was by token and only the version had changed | no |
 //!
 //! A cas by token says as `expect` what was read with the token. A function that the server applies (an increment, an append) is
 //! recorded as the cas it amounted to. `token` is the version that resulted, or was read; numbers joined by dots can be compared

@@ -166,7 +166,8 @@ pub struct Detail {
     pub stale: Box<[WordId]>,
     /// The version that resulted, or that was read.
     pub token: Option<WordId>,
-    /// A failed cas was refused before anybody looked at the value (unavailable, overloaded): it says nothing about the value.
+    /// A failed cas says nothing about the value: it was refused before anybody looked (unavailable, overloaded), or it was by token and
+    /// only the version had changed.
     pub refused: bool,
 }
 

@@ -17,8 +17,12 @@
 //! that are placed, and the state. Time and memory grow with the length of the history and exponentially with the number of
 //! operations that are in flight at once.
 //!
-//! Two rules keep it from trying what cannot succeed. An observation (an operation that leaves the state as it is) is placed at once wherever it fits: whatever can follow without
-//! it can follow with it.
+//! Some rules keep it from trying what cannot succeed, or what was tried already:
+//! - An observation (an operation that leaves the state as it is) is placed at once wherever it fits: whatever can follow without it can
+//!   follow with it.
+//! - What would leave a required task without the state that it needs is not placed ([`stranded`]).
+//! - An optional task is not placed where it changes nothing, nor before an equal one that was called earlier: that one would do as well,
+//!   and the later one may still come.
 //!
 //! **Order.** `a` has to precede `b` if `a` ended before `b` was called. Touching is concurrent. Between two tasks that are both
 //! [`Task::unordered`] nothing is required. An *optional* task (no end) may be placed anywhere after its call, or never.
@@ -27,11 +31,14 @@
 //!
 //! Sources: Wing & Gong, *Testing and Verifying Concurrent Objects* (1993); Lowe, *Testing for Linearizability* (2017).
 
+mod optional;
 mod shrink;
 mod stranded;
 
 use std::collections::BTreeSet;
 
+use self::optional::elders;
+pub(crate) use self::optional::noticed;
 pub(crate) use self::shrink::shrink;
 use self::stranded::Stranded;
 use crate::history::Nanos;
@@ -41,7 +48,7 @@ pub trait Specification {
     /// What the object remembers.
     type State: Clone + Ord;
     /// An operation with its answer.
-    type Operation;
+    type Operation: PartialEq;
     /// What an operation may need of a state, and another provide.
     type Trait: Ord;
 
@@ -180,6 +187,8 @@ struct Search<'a, S: Specification> {
     required: Vec<u32>,
     /// Tasks without, by call.
     optional: Vec<u32>,
+    /// For every task that is optional, an equal one that was called earlier, if there is any.
+    elder: Vec<Option<u32>>,
     is_placed: Vec<bool>,
     /// In the order of placing.
     order: Vec<u32>,
@@ -200,7 +209,8 @@ impl<'a, S: Specification> Search<'a, S> {
         let count = u32::try_from(tasks.len()).expect("fewer than 2^32 operations on a key");
         let mut all: Vec<u32> = (0..count).collect();
         all.sort_by_key(|&at| (tasks[at as usize].call, at));
-        let (required, optional) = all.into_iter().partition(|&at| tasks[at as usize].end.is_some());
+        let (required, optional): (Vec<u32>, Vec<u32>) = all.into_iter().partition(|&at| tasks[at as usize].end.is_some());
+        let elder = elders(tasks, &optional);
         let is_placed = vec![false; tasks.len()];
         let state = specification.initial();
         let stranded = Stranded::new(specification, tasks);
@@ -209,6 +219,7 @@ impl<'a, S: Specification> Search<'a, S> {
             tasks,
             required,
             optional,
+            elder,
             is_placed,
             order: Vec::new(),
             lo: 0,
@@ -291,7 +302,8 @@ impl<'a, S: Specification> Search<'a, S> {
         let begin = self.choices.len();
         let open = |task: &Task<S::Operation>| task.call <= window.until(task.unordered);
         let optional = self.optional.iter().take_while(|&&at| self.tasks[at as usize].call <= window.until_unordered);
-        self.choices.extend(optional.filter(|&&at| !self.is_placed[at as usize] && open(&self.tasks[at as usize])));
+        let is_next = |at: usize| !self.is_placed[at] && self.elder[at].is_none_or(|elder| self.is_placed[elder as usize]);
+        self.choices.extend(optional.filter(|&&at| is_next(at as usize) && open(&self.tasks[at as usize])));
         let required = self.choices.len();
         self.choices.extend(&window.ready);
         self.choices[required..].sort_by_key(|&at| std::cmp::Reverse(self.tasks[at as usize].end));
@@ -324,6 +336,9 @@ impl<'a, S: Specification> Search<'a, S> {
         let Some(state) = self.specification.apply(&self.state, &task.operation) else {
             return false;
         };
+        if task.end.is_none() && state == self.state {
+            return false;
+        }
         self.stranded.place(at);
         if state != self.state
             && let Some(left) = self.specification.has(&self.state)

@@ -2,7 +2,7 @@
 //!
 //! - *Without `--suite`*: a running cluster is measured, at one level after the other. The keys `bench:000000` and so on of the bucket
 //!   `default` are written first, and stay unless `--clean-up` says otherwise.
-//! - *With `--suite`*: a cluster of its own is started and eight operations are measured. With `--rival` another store is measured
+//! - *With `--suite`*: a cluster of its own is started and nine operations are measured. With `--rival` another store is measured
 //!   between two rounds of ours, and the ratios are printed.
 //! - *Upon an answer that breaks the level's promise*: examples on stderr, and exit 9.
 //! - *Upon Ctrl-C or SIGTERM*: no process stays, nor a temporary directory.
@@ -249,6 +249,8 @@ async fn levels(command: &Bench, globals: &Globals) -> Result<Exit, CliError> {
         let report = bed.measure(&plan, &ledger, history.as_ref()).await?;
         show(&report, &mut table, globals.output)?;
         note_missed(&report);
+        let longest = u64::try_from(report.longest_wait.as_micros()).unwrap_or(u64::MAX);
+        output::note(format_args!("no client was without an answer for longer than {}", quorate_protocol::outcome::Micros(longest)));
         verdict.verified += report.verdict.verified;
         verdict.violations += report.verdict.violations;
         verdict.examples.extend(report.verdict.examples);

@@ -185,8 +185,12 @@ fn note_operation(error: &quorate_client::Error, arguments: &[OsString]) {
     if let (Outcome::Unknown, Some(op)) = (error.outcome(), error.op()) {
         output::note("  to retry this operation under its id, so that it is not done twice:");
         output::note(format_args!("  {}", retry::command(arguments, op)));
-        if let Some(command) = retry::settling(arguments, error.operation(), op) {
-            output::note("  or, to know whether it was done, and make sure that it is not done from now on if it was not:");
+        if let Some(command) = retry::asking(arguments, error.operation(), op) {
+            output::note(if retry::can_be_settled(error.operation()) {
+                "  or, to know whether it was done, and make sure that it is not done from now on if it was not:"
+            } else {
+                "  or, to know whether it has arrived yet; below linearizable nothing can hold it back:"
+            });
             output::note(format_args!("  {command}"));
         }
     } else if let Some(advice) = error.advice() {

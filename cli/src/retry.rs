@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use quorate_client::{OpId, Operation, Subject, Verb};
+use quorate_client::{Level, OpId, Operation, Subject, Verb};
 
 const OPTION: &str = "--op-id";
 
@@ -26,9 +26,17 @@ pub fn command(arguments: &[OsString], op: OpId) -> String {
     if command.chars().count() <= CHARS_MAX { command } else { format!("the same command with {option}") }
 }
 
-/// What to write to a shell to settle an operation, given what was written the first time; nothing if the key cannot be written.
+/// Whether an operation can be settled: every sending of it that may still be under way goes through the key's order, and is stopped there. An
+/// eventual write does not.
 #[must_use]
-pub fn settling(arguments: &[OsString], operation: &Operation, op: OpId) -> Option<String> {
+pub fn can_be_settled(operation: &Operation) -> bool {
+    operation.level == Some(Level::Linearizable)
+}
+
+/// What to write to a shell to ask what became of an operation, and to settle it if that binds it, given what was written the first time;
+/// nothing if the key cannot be written.
+#[must_use]
+pub fn asking(arguments: &[OsString], operation: &Operation, op: OpId) -> Option<String> {
     let Subject::Key(key) = &operation.subject else { return None };
     if operation.verb == Verb::Settle {
         return None; // it is what was written
@@ -37,7 +45,8 @@ pub fn settling(arguments: &[OsString], operation: &Operation, op: OpId) -> Opti
     let program = arguments.first().map_or_else(|| "quorate".to_owned(), |program| quoted(&program.to_string_lossy()));
     let bucket = operation.bucket.as_ref().map_or_else(String::new, |bucket| format!(" --bucket {bucket}"));
     let cluster = cluster(arguments).map_or_else(String::new, |cluster| format!(" --cluster {cluster}"));
-    Some(format!("{program} outcome {} --key={}{bucket}{cluster} --settle", op, quoted(key)))
+    let settle = if can_be_settled(operation) { " --settle" } else { "" };
+    Some(format!("{program} outcome {} --key={}{bucket}{cluster}{settle}", op, quoted(key)))
 }
 
 /// The cluster that the arguments name, if they do.
@@ -75,17 +84,20 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_is_settled_where_it_was_sent() {
-        let settling = |words: &[&str], verb, bucket: Option<&str>| {
+    fn an_operation_is_asked_after_where_it_was_sent_and_settled_if_that_binds_it() {
+        let asking = |words: &[&str], verb, bucket: Option<&str>, level| {
             let bucket = bucket.map(str::to_owned);
-            let operation = Operation { verb, subject: Subject::Key("it's".into()), bucket, level: None, op: Some(OP) };
-            settling(&words.iter().map(OsString::from).collect::<Vec<_>>(), &operation, OP)
+            let operation = Operation { verb, subject: Subject::Key("it's".into()), bucket, level: Some(level), op: Some(OP) };
+            asking(&words.iter().map(OsString::from).collect::<Vec<_>>(), &operation, OP)
         };
-        let plain = settling(&["quorate", "incr", "it's"], Verb::Increment, None);
+        let plain = asking(&["quorate", "incr", "it's"], Verb::Increment, None, Level::Linearizable);
         assert_eq!(plain, Some(format!(r"quorate outcome {ID} --key='it'\''s' --settle")));
-        let full = settling(&["./quorate", "--cluster", "db1:7400", "put", "it's", "v"], Verb::Put, Some("carts"));
+        let put = ["./quorate", "--cluster", "db1:7400", "put", "it's", "v"];
+        let full = asking(&put, Verb::Put, Some("carts"), Level::Linearizable);
         assert_eq!(full, Some(format!(r"./quorate outcome {ID} --key='it'\''s' --bucket carts --cluster db1:7400 --settle")));
-        assert_eq!(settling(&["quorate", "outcome", ID], Verb::Settle, None), None);
+        let eventual = asking(&put, Verb::Put, Some("carts"), Level::Quorum);
+        assert_eq!(eventual, Some(format!(r"./quorate outcome {ID} --key='it'\''s' --bucket carts --cluster db1:7400")));
+        assert_eq!(asking(&["quorate", "outcome", ID], Verb::Settle, None, Level::Linearizable), None);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! To ask changes nothing. To *settle* makes sure: if the operation was not applied so far, it never will be, under its own name, so that
 //! a sending of it which is still under way comes too late for good.
+//!
+//! That binds linearizable sendings, which all have to get past the same place. An eventual write does not: a replica or a hint that has
+//! it brings it in whatever was settled, and the answer to it says only that it had not arrived.
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -57,7 +60,7 @@ impl AskFate {
         Self { target, op, settle: false }
     }
 
-    /// If the operation was not applied so far, sees to it that it never is.
+    /// If the operation was not applied so far, sees to it that it never is. An eventual write may arrive all the same.
     pub fn settle(mut self) -> Self {
         self.settle = true;
         self

@@ -43,7 +43,7 @@ const CALL_SLACK: Duration = Duration::from_millis(500);
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(10);
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// A blind write compares clocks again if the last comparison is older than so many times the time in which it must begin: 4.5 s by
+/// A blind write compares clocks again if the last comparison is older than so many times the time in which it must begin: 1.5 s by
 /// default. Since a hundredth of the age is held back, a write loses a tenth of that time at most.
 const COMPARED_AGE_FACTOR: u32 = 10;
 

@@ -45,37 +45,47 @@ impl Standing {
     }
 }
 
+/// A home replica, and how it stood when it was looked at: other operations may change that at any time, so each is looked at once.
+type Seen<T> = (T, Standing);
+
 /// Orders the candidates of one operation; `draw` is a fresh random number.
 pub(crate) fn order<T: Copy>(homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing, draw: u64) -> Vec<T> {
     let (spread, explore) = (draw >> 32, draw & 0xffff_ffff);
     let start = usize::try_from(spread % homes.len().max(1) as u64).expect("less than the number of homes");
-    let mut ordered = from(start, homes, others, &standing);
-    let answering = homes.iter().filter(|node| standing(**node).answers()).count();
-    if let [first, second, ..] = ordered[..answering]
-        && standing(first).is_clearly_slower_than(standing(second))
+    let (mut answering, failing) = homes_from(start, homes, &standing);
+    if let [(_, first), (_, second), ..] = answering[..]
+        && first.is_clearly_slower_than(second)
         && !explore.is_multiple_of(EXPLORE_ONE_IN)
     {
-        ordered.swap(0, 1);
+        answering.swap(0, 1);
     }
-    ordered
+    ranked(answering, failing, others, standing)
 }
 
 /// Orders the candidates of one linearizable operation.
 pub(crate) fn in_ring_order<T: Copy>(homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing) -> Vec<T> {
-    from(0, homes, others, standing)
+    let (answering, failing) = homes_from(0, homes, &standing);
+    ranked(answering, failing, others, standing)
 }
 
-/// Home replicas from `start` on and other nodes, those that failed lately behind those that answer.
-fn from<T: Copy>(start: usize, homes: &[T], others: impl IntoIterator<Item = T>, standing: impl Fn(T) -> Standing) -> Vec<T> {
-    let mut ordered = Vec::with_capacity(homes.len() + OTHERS_MAX);
-    let drawn = || homes[start..].iter().chain(&homes[..start]).copied();
-    ordered.extend(drawn().filter(|node| standing(*node).answers()));
-    let (answering, failing): (Vec<T>, Vec<T>) = others.into_iter().partition(|node| standing(*node).answers());
-    let others_left = OTHERS_MAX - answering.len().min(OTHERS_MAX);
-    ordered.extend(answering.into_iter().take(OTHERS_MAX));
-    ordered.extend(drawn().filter(|node| !standing(*node).answers()));
-    ordered.extend(failing.into_iter().take(others_left));
-    ordered
+/// The home replicas from `start` on: those that answer, and those that failed lately.
+fn homes_from<T: Copy>(start: usize, homes: &[T], standing: impl Fn(T) -> Standing) -> (Vec<Seen<T>>, Vec<Seen<T>>) {
+    let drawn = homes[start..].iter().chain(&homes[..start]);
+    drawn.map(|node| (*node, standing(*node))).partition(|(_, standing)| standing.answers())
+}
+
+/// Home replicas and other nodes, those that failed lately behind those that answer.
+fn ranked<T: Copy>(
+    answering: Vec<Seen<T>>,
+    failing: Vec<Seen<T>>,
+    others: impl IntoIterator<Item = T>,
+    standing: impl Fn(T) -> Standing,
+) -> Vec<T> {
+    let (others_answering, others_failing): (Vec<T>, Vec<T>) = others.into_iter().partition(|node| standing(*node).answers());
+    let others_left = OTHERS_MAX - others_answering.len().min(OTHERS_MAX);
+    let nodes = |seen: Vec<Seen<T>>| seen.into_iter().map(|(node, _)| node);
+    let first = nodes(answering).chain(others_answering.into_iter().take(OTHERS_MAX));
+    first.chain(nodes(failing)).chain(others_failing.into_iter().take(others_left)).collect()
 }
 
 #[cfg(test)]
@@ -103,6 +113,26 @@ mod tests {
     fn equals_share_the_load() {
         let [_, a, b, c] = firsts(even);
         assert!(a == b && b == c, "{a} {b} {c}");
+    }
+
+    /// What other operations find out changes how a node stands while it is being looked at. That once ended the program.
+    #[test]
+    fn every_home_is_a_candidate_once_however_nodes_stand_from_look_to_look() {
+        for pattern in 0..1_u32 << 12 {
+            let looks = std::cell::Cell::new(0);
+            let flickering = |_: u8| {
+                let look = looks.replace(looks.get() + 1);
+                if pattern >> (look % 12) & 1 == 0 { Standing::Failing } else { Standing::Answers { micros: 1 << look } }
+            };
+            for draw in [1, 1 << 32 | 1, 2 << 32 | 1] {
+                let mut ordered = order(&HOMES, [], flickering, draw);
+                ordered.sort_unstable();
+                assert_eq!(ordered, HOMES, "pattern {pattern:b}, draw {draw:x}");
+            }
+            let mut ordered = in_ring_order(&HOMES, [], flickering);
+            ordered.sort_unstable();
+            assert_eq!(ordered, HOMES, "pattern {pattern:b}");
+        }
     }
 
     #[test]

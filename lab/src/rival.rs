@@ -36,7 +36,7 @@ pub enum Against {
 }
 
 /// What is compared.
-pub const CONTESTS: [Contest; 8] = [
+pub const CONTESTS: [Contest; 9] = [
     Contest { ours: "put@quorum", against: Against::Rival("put"), target: 1.0 },
     Contest { ours: "get@one", against: Against::Rival("serializable-get"), target: 2.0 },
     Contest { ours: "get@quorum", against: Against::Rival("get"), target: 1.5 },
@@ -44,6 +44,7 @@ pub const CONTESTS: [Contest; 8] = [
     Contest { ours: "put@linearizable", against: Against::Rival("put"), target: 0.8 },
     Contest { ours: "put@linearizable(lin_only bucket)", against: Against::Rival("put"), target: 1.2 },
     Contest { ours: "cas@linearizable", against: Against::Rival("cas"), target: 2.0 },
+    Contest { ours: "cas@linearizable(lin_only bucket)", against: Against::Rival("cas"), target: 2.0 },
     // One key has one order: what its coordinator does not do in one round waits for the next.
     Contest { ours: "cas@linearizable(one key)", against: Against::Ours("cas@linearizable"), target: 0.33 },
 ];
@@ -193,7 +194,23 @@ mod tests {
         let (store, op) = ("quorate".to_owned(), op.to_owned());
         let (p50_us, p99_us, p999_us) = (1, 2, Some(3));
         let (keys, unknown, conflicts, verified, violations) = (None, None, None, None, None);
-        Row { store, op, level, keys, clients: 64, ops_per_s, p50_us, p99_us, p999_us, failed: 0, unknown, conflicts, verified, violations }
+        Row {
+            store,
+            op,
+            level,
+            keys,
+            clients: 64,
+            ops_per_s,
+            p50_us,
+            p99_us,
+            p999_us,
+            wait_max_us: None,
+            failed: 0,
+            unknown,
+            conflicts,
+            verified,
+            violations,
+        }
     }
 
     fn round(factor: f64) -> Vec<Row> {

@@ -234,7 +234,6 @@ async fn reserve_stamps(node: Arc<Node>) {
 async fn stop(node: &Arc<Node>) -> Result<(), ServeError> {
     tracing::info!(node = %node.me(), "node is stopping");
     node.draining.store(true, Ordering::Relaxed);
-    node.proposers.close();
     node.background.close();
     let requests = async {
         // Every permit back means that every client has its answer.

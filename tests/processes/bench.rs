@@ -36,6 +36,8 @@ async fn no_read_at_quorum_breaks_its_promise_while_a_node_is_killed_and_restart
     let ran = measuring.await.expect("it ends").exits(0);
     let rows = rows(&ran);
     assert!(sum(&rows, "verified") > 100 && sum(&rows, "violations") == 0, "{ran}");
+    let waits: BTreeSet<_> = rows.iter().map(|row| row["wait_max_us"].as_u64()).collect();
+    assert!(waits.len() == 1 && !waits.contains(&None) && ran.stderr.contains("without an answer"), "one for all clients: {ran}");
 
     let text = std::fs::read_to_string(&history).expect("a history");
     let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));

@@ -87,7 +87,7 @@ fn shrinking_keeps_just_the_violation() {
 
 fn eventual(written: u32, covered: &[u32], call: Nanos, end: impl Into<Option<Nanos>>) -> Task<MultiValueOperation> {
     let covered = covered.iter().map(|&number| ValueId(number)).collect();
-    Task { unordered: true, ..task(MultiValueOperation::EventualPut { value: value(written), covered }, call, end) }
+    Task { unordered: true, ..task(MultiValueOperation::EventualPut { value: value(written), covered, repeated: false }, call, end) }
 }
 
 fn get(numbers: &[u32], call: Nanos, end: Nanos) -> Task<MultiValueOperation> {
@@ -128,6 +128,24 @@ fn a_put_covers_exactly_its_context() {
     assert!(then(&[get(&[1, 2], 12, 15), get(&[2, 3], 40, 50)]));
     assert!(!then(&[get(&[3], 40, 50)]), "a sibling is lost");
     assert!(!then(&[get(&[1, 2, 3], 40, 50)]), "an overwritten sibling is back");
+}
+
+/// Nobody can tell deletes apart whose outcome is unknown, nor miss a write that nobody saw: neither makes a search long.
+#[test]
+fn deletes_that_may_have_happened_are_tried_in_one_order() {
+    let mut tasks: Vec<Task<MultiValueOperation>> = (0..20).map(|at| task(MultiValueOperation::Put(None), at, None)).collect();
+    for round in 0..20 {
+        let at = 100 + 10 * u64::from(round);
+        tasks.push(task(MultiValueOperation::Put(value(round)), at, at + 1));
+        tasks.push(get(&[], at + 2, at + 3));
+    }
+    assert!(matches!(decide(&MultiValue, &tasks, 1_000), Answer::Linearizable { .. }));
+    tasks.push(task(MultiValueOperation::Put(value(20)), 300, 301));
+    tasks.push(get(&[], 302, 303));
+    assert!(matches!(decide(&MultiValue, &tasks, 1_000), Answer::Violation { .. }), "there are not that many deletes");
+    let unseen = (0..20).map(|number| task(MultiValueOperation::Put(value(100 + number)), 0, None));
+    let all: Vec<Task<MultiValueOperation>> = tasks.iter().cloned().chain(unseen).collect();
+    assert_eq!(noticed(&MultiValue, &all), (0..tasks.len()).collect::<Vec<_>>());
 }
 
 #[test]

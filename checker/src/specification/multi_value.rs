@@ -3,7 +3,8 @@
 //! The state is the set of live values. An operation of the linearizable level treats it as a register does: it replaces
 //! all of it, and a cas compares all of it. An eventual put replaces what its context covered and leaves the rest beside it.
 //!
-//! What a context covered was there before: a value that somebody replaced is never put, or back, afterwards.
+//! What a context covered was there before: a value that somebody replaced is never put, or back, afterwards. Unless it was put more than
+//! once: a write that was tried again may come back.
 //!
 //! Real time orders everything, except two eventual writes: neither coordinator need have heard of the other. And an eventual
 //! write that was not acknowledged by a strict quorum has no end: nobody knows when, or whether, it arrives.
@@ -33,6 +34,8 @@ pub enum MultiValueOperation {
         value: Option<ValueId>,
         /// What it covered, ascending.
         covered: Box<[ValueId]>,
+        /// It is one of several tries.
+        repeated: bool,
     },
 }
 
@@ -51,10 +54,7 @@ impl Siblings {
         self.may_put(value).then(|| Self { live, gone: self.gone.clone() })
     }
 
-    fn joined_by(&self, value: Option<ValueId>, covered: &[ValueId]) -> Option<Self> {
-        if !self.may_put(value) {
-            return None;
-        }
+    fn joined_by(&self, value: Option<ValueId>, covered: &[ValueId]) -> Self {
         let mut after = self.clone();
         after.live.retain(|live| covered.binary_search(live).is_err());
         after.live.extend(value);
@@ -64,7 +64,7 @@ impl Siblings {
             values.sort_unstable();
             values.dedup();
         }
-        Some(after)
+        after
     }
 
     fn may_put(&self, value: Option<ValueId>) -> bool {
@@ -94,7 +94,9 @@ impl Specification for MultiValue {
             MultiValueOperation::Cas { expect, value } if held == expect.values() => state.replaced_by(Some(*value)),
             MultiValueOperation::Cas { .. } => None,
             MultiValueOperation::Other(not) => (held != not.values()).then(|| state.clone()),
-            MultiValueOperation::EventualPut { value, covered } => state.joined_by(*value, covered),
+            MultiValueOperation::EventualPut { value, covered, repeated } => {
+                (*repeated || state.may_put(*value)).then(|| state.joined_by(*value, covered))
+            }
         }
     }
 

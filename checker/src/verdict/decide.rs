@@ -6,7 +6,7 @@ use super::{KeyVerdict, Limits, Method, Report, Rule, Scope, Undecided, Verdict,
 use crate::history::{Action, CasSiblings, History, KeyId, Operation, Outcome, Seen, ValueId};
 use crate::level::Promise;
 use crate::register::{Checker, Exact};
-use crate::search::{Answer, Budget, Exhausted, Specification, Task, search, shrink};
+use crate::search::{Answer, Budget, Exhausted, Specification, Task, noticed, search, shrink};
 use crate::specification::multi_value::{MultiValue, MultiValueOperation};
 use crate::specification::register::{Held, Register, RegisterOperation};
 
@@ -163,14 +163,28 @@ impl Key<'_> {
             let Some(covered) = operation.detail.as_ref().and_then(|detail| detail.covers.clone()) else {
                 return Verdict::Undecided(Undecided::CoversUnknown { write: at });
             };
-            let put = task(operation, MultiValueOperation::EventualPut { value: operation.action.written(), covered });
-            let strict = operation.level.is_some() && Promise::of(self.history, operation) == Promise::Strict;
-            tasks.push((at, Task { unordered: true, end: put.end.filter(|_| strict), ..put }));
+            tasks.extend(self.eventual_tries(operation, covered).map(|task| (at, task)));
         }
         match ambiguous_cover(&tasks) {
             Some(write) => Verdict::Undecided(Undecided::CoversAmbiguous { write }),
-            None => self.decide(&MultiValue, tasks, budget),
+            None => self.decide(&MultiValue, only_noticed(tasks), budget),
         }
+    }
+
+    /// An eventual write enters the order once for each dot it was given. With several, its acknowledgement may speak of any of them.
+    fn eventual_tries(&self, operation: &Operation, covered: Box<[ValueId]>) -> impl Iterator<Item = Task<MultiValueOperation>> {
+        let (value, tries) = (operation.action.written(), tries(operation));
+        let strict = operation.level.is_some() && Promise::of(self.history, operation) == Promise::Strict;
+        let end = task(operation, ()).end.filter(|_| strict && tries == 1);
+        // A blind put that is tried again replaces nothing.
+        let has_context = operation.detail.as_ref().is_some_and(|detail| detail.shown.is_some());
+        let again = if has_context { covered.clone() } else { Box::default() };
+        let all = std::iter::once(covered).chain(std::iter::repeat_n(again, tries - 1));
+        let call = operation.call;
+        all.map(move |covered| {
+            let operation = MultiValueOperation::EventualPut { value, covered, repeated: tries > 1 };
+            Task { operation, call, end, unordered: true }
+        })
     }
 
     fn decide<S>(&self, specification: &S, tasks: Vec<(usize, Task<S::Operation>)>, mut budget: Budget<'_>) -> Verdict
@@ -186,11 +200,23 @@ impl Key<'_> {
             Answer::Violation { reached } => {
                 budget.states = self.limits.evidence_states;
                 let evidence = shrink(specification, &tasks, reached, &mut budget);
-                let operations = evidence.tasks.into_iter().map(|at| positions[at]).collect();
+                let mut operations: Vec<usize> = evidence.tasks.into_iter().map(|at| positions[at]).collect();
+                operations.dedup();
                 self.violation(Rule::NoOrder { operations, least: evidence.least }, Vec::new())
             }
         }
     }
+}
+
+/// So many tries of one write enter an order at most; more would only cost time.
+const TRIES_MAX: usize = 4;
+
+/// How often a write may have been applied: once for each dot, where the history tells them, else once for each sending.
+fn tries(operation: &Operation) -> usize {
+    let Some(detail) = operation.detail.as_deref() else { return 1 };
+    let sendings = detail.attempts.map_or(1, |again| usize::try_from(again).unwrap_or(usize::MAX).saturating_add(1));
+    let dots = Some(detail.dots.len()).filter(|dots| *dots > 0);
+    dots.unwrap_or(sendings).min(TRIES_MAX)
 }
 
 fn task<O>(operation: &Operation, what: O) -> Task<O> {
@@ -243,6 +269,13 @@ fn was_refused(operation: &Operation) -> bool {
     operation.detail.as_ref().is_some_and(|detail| detail.refused)
 }
 
+/// Without the unknown writes of which nobody who took effect can have noticed anything.
+fn only_noticed(tasks: Vec<(usize, Task<MultiValueOperation>)>) -> Vec<(usize, Task<MultiValueOperation>)> {
+    let (positions, tasks): (Vec<usize>, Vec<Task<MultiValueOperation>>) = tasks.into_iter().unzip();
+    let kept = noticed(&MultiValue, &tasks);
+    kept.into_iter().map(|at| (positions[at], tasks[at].clone())).collect()
+}
+
 /// Without the unknown writes whose value nobody needs who took effect: they can as well never have happened. If somebody only
 /// says what was not there, any write may be needed.
 fn only_needed(mut tasks: Vec<(usize, Task<RegisterOperation>)>) -> Vec<(usize, Task<RegisterOperation>)> {
@@ -279,14 +312,15 @@ fn only_needed(mut tasks: Vec<(usize, Task<RegisterOperation>)>) -> Vec<(usize, 
 
 /// An eventual write that covers a value which several wrote.
 fn ambiguous_cover(tasks: &[(usize, Task<MultiValueOperation>)]) -> Option<usize> {
-    let written = tasks.iter().filter_map(|(_, task)| match &task.operation {
-        MultiValueOperation::Put(value) | MultiValueOperation::EventualPut { value, .. } => *value,
-        MultiValueOperation::Cas { value, .. } => Some(*value),
+    let written = tasks.iter().filter_map(|(at, task)| match &task.operation {
+        MultiValueOperation::Put(value) | MultiValueOperation::EventualPut { value, .. } => Some((value.as_ref().copied()?, *at)),
+        MultiValueOperation::Cas { value, .. } => Some((*value, *at)),
         MultiValueOperation::Read(_) | MultiValueOperation::Other(_) => None,
     });
-    let mut written: Vec<ValueId> = written.collect();
+    let mut written: Vec<(ValueId, usize)> = written.collect();
     written.sort_unstable();
-    let several: BTreeSet<ValueId> = written.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    written.dedup();
+    let several: BTreeSet<ValueId> = written.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0).collect();
     let mut writes = tasks.iter().filter_map(|(at, task)| match &task.operation {
         MultiValueOperation::EventualPut { covered, .. } => Some((*at, covered)),
         _ => None,

@@ -161,7 +161,7 @@ fn siblings(random: &mut Random) -> Vec<Task<MultiValueOperation>> {
             4..=6 => {
                 live.retain(|value| !some.contains(value));
                 live.push(value);
-                MultiValueOperation::EventualPut { value: Some(value), covered: some.into() }
+                MultiValueOperation::EventualPut { value: Some(value), covered: some.into(), repeated: false }
             }
             7 => MultiValueOperation::Cas { expect: Seen::of(some), value },
             8 => {

@@ -14,10 +14,15 @@ use crate::script::Script;
 const SEED: u64 = 20_261_122;
 const HISTORIES: u64 = 60_000;
 
-/// What a history says of one operation, as far as it matters.
+/// What a history says of one operation, as far as it matters; of one that became several versions, of one of them.
+#[derive(Clone)]
 struct Event<'a> {
     operation: &'a Operation,
     eventual: bool,
+    /// It is one of several tries.
+    repeated: bool,
+    /// It is not the first of them, and has no context.
+    blindly_again: bool,
     /// When it had taken effect at the latest; `None`: some time, or never.
     end: Option<Nanos>,
 }
@@ -36,7 +41,21 @@ impl<'a> Event<'a> {
             return None;
         }
         let has_end = !eventual || level == "quorum" || level == "all";
-        Some(Self { operation, eventual, end: operation.end.filter(|_| has_end) })
+        Some(Self { operation, eventual, repeated: false, blindly_again: false, end: operation.end.filter(|_| has_end) })
+    }
+
+    /// One for each version that the operation became; none of them need be the acknowledged one.
+    fn tries(self) -> Vec<Self> {
+        let detail = self.operation.detail.as_deref();
+        match detail.map_or(0, |detail| detail.dots.len()) {
+            0 | 1 => vec![self],
+            dots => {
+                let first = Self { end: None, repeated: true, ..self };
+                let blindly_again = detail.is_some_and(|detail| detail.shown.is_none());
+                let again = Self { blindly_again, ..first.clone() };
+                [vec![first], vec![again; dots - 1]].concat()
+            }
+        }
     }
 
     fn precedes(&self, other: &Self) -> bool {
@@ -76,12 +95,13 @@ impl Key {
 
     fn put(&self, event: &Event<'_>) -> Option<Self> {
         let value = event.operation.action.written();
-        if value.is_some_and(|value| self.covered.contains(&value)) {
+        if !event.repeated && value.is_some_and(|value| self.covered.contains(&value)) {
             return None;
         }
         let mut after = self.clone();
         if event.eventual {
             let covers = event.operation.detail.as_ref().and_then(|detail| detail.covers.as_deref()).expect("eventual writes say it");
+            let covers = if event.blindly_again { &[] } else { covers };
             after.live.retain(|live| !covers.contains(live));
             after.covered.extend(covers);
         } else {
@@ -94,7 +114,8 @@ impl Key {
 
 /// Whether some order explains a history of one key.
 fn explains(history: &History) -> bool {
-    let events: Vec<Event<'_>> = history.operations.iter().filter_map(|operation| Event::of(history, operation)).collect();
+    let events = history.operations.iter().filter_map(|operation| Event::of(history, operation));
+    let events: Vec<Event<'_>> = events.flat_map(Event::tries).collect();
     extend(&events, &mut vec![true; events.len()], &Key::default())
 }
 
@@ -123,10 +144,15 @@ fn history(random: &mut Random) -> History {
     let mut script = Script::default();
     let mut live: Vec<ValueId> = Vec::new();
     let mut old: Vec<ValueId> = Vec::new();
+    let mut again: Option<ValueId> = None;
     let spoils = random.chance(60);
     let count = 3 + random.below(5);
     for position in 0..count {
         let value = script.value(&format!("v{position}"));
+        if let Some(value) = again.take().filter(|value| !live.contains(value)) {
+            live.push(value);
+            live.sort_unstable();
+        }
         let some: Vec<ValueId> = live.iter().copied().filter(|_| random.chance(60)).collect();
         let mut shown = live.clone();
         if spoils && random.chance(60) {
@@ -160,8 +186,12 @@ fn history(random: &mut Random) -> History {
             outcome = Outcome::Ok;
         }
         let (call, end) = times(random, 100 + 10 * position, level);
+        let action_value = action.written();
         script.push(position, action, call, (outcome != Outcome::Unknown).then_some(end), outcome).at(level);
-        let detail = covers.map(|covers| Box::new(Detail { covers: Some(covers), ..Detail::default() }));
+        let dots: &[&str] = if covers.is_some() && random.chance(15) { &["1@n1", "1@n2"] } else { &[] };
+        again = action_value.filter(|_| !dots.is_empty() && random.chance(70));
+        let dots = dots.iter().map(|dot| script.history.names.word(dot)).collect();
+        let detail = covers.map(|covers| Box::new(Detail { covers: Some(covers), dots, ..Detail::default() }));
         script.history.operations.last_mut().expect("just pushed").detail = detail;
     }
     exchange(random, &mut script.history);
@@ -268,6 +298,70 @@ fn a_stale_linearizable_read_on_a_mixed_key_is_proved_by_few() {
     assert!(evidence.len() <= 4 && evidence.contains(&(script.history.operations.len() - 1)), "{evidence:?}");
 }
 
+fn overall(script: &Script) -> Overall {
+    check_promises(&script.history, &Limits::default()).overall()
+}
+
+/// A retried put that got a second dot comes back beside what had replaced it, once; a third time it does not.
+#[test]
+fn a_put_that_was_retried_under_another_dot_enters_the_order_once_for_each() {
+    let come_back = |dots: &str, again: Option<u32>| {
+        let mut script = Script::default();
+        script.write(1, "a", 0, 200).at("quorum").covers("").dots(dots);
+        again.map(|attempts| script.again(attempts));
+        script.read(2, "a", 5, 8).at("linearizable").write(3, "b", 10, 20).at("quorum").covers("a").after("a");
+        script.read(2, "b", 30, 40).at("linearizable").read(2, "a b", 50, 60).at("linearizable");
+        let once_more = overall(&script);
+        script.write(3, "c", 70, 80).at("linearizable").read(2, "a c", 90, 95).at("linearizable");
+        [once_more, overall(&script)]
+    };
+    let table = [
+        ("", None, [Overall::Violation, Overall::Violation]),
+        ("1@n1", None, [Overall::Violation, Overall::Violation]),
+        ("1@n1", Some(1), [Overall::Violation, Overall::Violation]),
+        ("1@n1 1@n2", None, [Overall::Linearizable, Overall::Violation]),
+        ("", Some(1), [Overall::Linearizable, Overall::Violation]),
+        ("1@n1 1@n2 1@n3", None, [Overall::Linearizable, Overall::Linearizable]),
+    ];
+    for (dots, again, expected) in table {
+        assert_eq!(come_back(dots, again), expected, "dots {dots:?}, sent again {again:?}");
+    }
+}
+
+/// Of a put without a context only the first try replaces what its coordinator had; one with a context replaces the same each time.
+#[test]
+fn a_blind_put_that_is_tried_again_replaces_nothing() {
+    let with = |context: &dyn Fn(&mut Script)| {
+        let mut script = Script::default();
+        script.write(1, "x", 0, 1).at("linearizable").write(2, "a", 2, 200).at("quorum").covers("x").dots("1@n1 1@n2");
+        context(&mut script);
+        script.read(3, "a x", 10, 20).at("linearizable").read(3, "a", 30, 40).at("linearizable");
+        overall(&script)
+    };
+    assert_eq!((with(&|_| {}), with(&|put| _ = put.after("x"))), (Overall::Linearizable, Overall::Violation));
+}
+
+/// A cas by token may fail although the value is the one that was read: only the version had changed.
+#[test]
+fn a_failed_cas_by_token_that_found_the_value_it_expected_is_no_violation() {
+    for eventual in [false, true] {
+        let mut script = Script::default();
+        script.write(1, "a", 0, 10).at("linearizable");
+        if eventual {
+            script.write(2, "b", 0, 10).at("quorum").covers("").write(3, "a2", 20, 30).at("linearizable");
+        }
+        let value = if eventual { "a2" } else { "a" };
+        script.cas(4, value, "c", 40, 50).at("linearizable").failed().found(value);
+        assert_eq!(overall(&script), if eventual { Overall::Linearizable } else { Overall::Violation }, "{eventual}");
+        script.refused();
+        assert_eq!(overall(&script), Overall::Linearizable, "{eventual}");
+        script.cas(4, value, "d", 60, 70).at("linearizable").failed();
+        assert_eq!(overall(&script), Overall::Violation, "{eventual}");
+        script.refused();
+        assert_eq!(overall(&script), Overall::Linearizable, "{eventual}");
+    }
+}
+
 /// A cas by token replaces siblings; a second one from the same siblings, after the first, cannot have succeeded.
 #[test]
 fn siblings_are_resolved_by_cas_once() {
@@ -290,6 +384,9 @@ fn too_many_open_eventual_writes_are_undecided() {
         script.write(number, &format!("v{number}"), 0, 10).at("one").covers("");
     }
     script.read(30, "v0 v1", 20, 30).at("linearizable").read(30, "v0 v2", 40, 50).at("linearizable");
+    assert_eq!(overall(&script), Overall::Violation, "the others nobody saw");
+    let all: Vec<String> = (0..24).map(|number| format!("v{number}")).collect();
+    script.read(30, &all.join(" "), 60, 70).at("linearizable");
     let report = check_promises(&script.history, &Limits { states: 100, ..Limits::default() });
     assert_eq!(report.keys[0].verdict, Verdict::Undecided(Undecided::StatesExhausted));
     assert_eq!(report.overall(), Overall::Undecided);

@@ -86,6 +86,27 @@ impl Script {
         self
     }
 
+    /// The last operation was made with the context of an answer that showed these, joined by blanks.
+    pub(crate) fn after(&mut self, values: &str) -> &mut Self {
+        let mut shown: Vec<ValueId> = values.split_whitespace().map(|value| self.value(value)).collect();
+        shown.sort_unstable();
+        self.detail().shown = Some(shown.into());
+        self
+    }
+
+    /// The last operation became these versions, joined by blanks.
+    pub(crate) fn dots(&mut self, dots: &str) -> &mut Self {
+        let dots = dots.split_whitespace().map(|dot| self.history.names.word(dot)).collect();
+        self.detail().dots = dots;
+        self
+    }
+
+    /// The last operation was sent again so often.
+    pub(crate) fn again(&mut self, attempts: u32) -> &mut Self {
+        self.detail().attempts = Some(attempts);
+        self
+    }
+
     /// The last operation was refused.
     pub(crate) fn refused(&mut self) -> &mut Self {
         self.failed().detail().refused = true;

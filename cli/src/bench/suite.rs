@@ -1,4 +1,4 @@
-//! `quorate bench --suite`: eight operations on a cluster of its own, and beside another store.
+//! `quorate bench --suite`: nine operations on a cluster of its own, and beside another store.
 //!
 //! Ours, the rival, ours again: if the machine gets slower or faster meanwhile, the mean of our two rounds does too.
 
@@ -45,11 +45,13 @@ enum Keys {
     One,
     /// Everybody works on all, in a bucket that takes linearizable writes only.
     LinOnly,
+    /// Each worker has its own there.
+    ApartLinOnly,
 }
 
 /// What is measured, in this order. Linearizable puts come before linearizable reads, so that these do not meet eventual versions, which
 /// they would have to bring into the order first.
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task { mix: Mix::WRITES, level: Level::Quorum, keys: Keys::All },
     Task { mix: Mix::READS, level: Level::One, keys: Keys::All },
     Task { mix: Mix::READS, level: Level::Quorum, keys: Keys::All },
@@ -57,6 +59,7 @@ const TASKS: [Task; 8] = [
     Task { mix: Mix::READS, level: Level::Linearizable, keys: Keys::All },
     Task { mix: Mix::WRITES, level: Level::Linearizable, keys: Keys::LinOnly },
     Task { mix: Mix::CAS, level: Level::Linearizable, keys: Keys::Apart },
+    Task { mix: Mix::CAS, level: Level::Linearizable, keys: Keys::ApartLinOnly },
     Task { mix: Mix::CAS, level: Level::Linearizable, keys: Keys::One },
 ];
 
@@ -69,7 +72,7 @@ struct Ledgers {
 impl Ledgers {
     /// The bucket of a task, with what was sent to it.
     fn of(&self, keys: Keys) -> (&'static str, &Arc<Ledger>) {
-        if keys == Keys::LinOnly { (LIN_ONLY_BUCKET, &self.lin_only) } else { (DEFAULT_BUCKET, &self.default) }
+        if matches!(keys, Keys::LinOnly | Keys::ApartLinOnly) { (LIN_ONLY_BUCKET, &self.lin_only) } else { (DEFAULT_BUCKET, &self.default) }
     }
 }
 
@@ -79,7 +82,7 @@ impl Keys {
         match self {
             Self::All | Self::Apart => None,
             Self::One => Some("one key".to_owned()),
-            Self::LinOnly => Some("lin_only bucket".to_owned()),
+            Self::LinOnly | Self::ApartLinOnly => Some("lin_only bucket".to_owned()),
         }
     }
 }
@@ -142,7 +145,7 @@ fn spec(command: &Bench, binary: &Path) -> ClusterSpec {
 
 fn plan(command: &Bench, seed: u64, task: Task) -> Plan {
     let Task { mix, level, keys } = task;
-    let sharing = if keys == Keys::Apart { Sharing::Apart } else { Sharing::Shared };
+    let sharing = if matches!(keys, Keys::Apart | Keys::ApartLinOnly) { Sharing::Apart } else { Sharing::Shared };
     let keys = if keys == Keys::One { 1 } else { command.keys };
     let value_bytes = command.value_bytes;
     let workload = Workload { seed, keys, distribution: Distribution::Uniform, mix, value_bytes };
@@ -255,6 +258,7 @@ mod tests {
             quorate("put", "linearizable", 2_000),
             on("lin_only bucket", quorate("put", "linearizable", 3_000)),
             quorate("cas", "linearizable", 2_000),
+            on("lin_only bucket", quorate("cas", "linearizable", 2_500)),
             on("one key", quorate("cas", "linearizable", 500)),
         ]
     }
@@ -272,7 +276,7 @@ mod tests {
         assert!(lines[0].join(" ").ends_with("ratio target met"), "{table}");
         let ends: Vec<String> = lines[1..].iter().map(|words| words[words.len() - 3..].join(" ")).collect();
         let expected = ["1.10 1.00 yes", "1.12 2.00 no", "1.20 1.50 no"];
-        let linearizable = ["0.90 1.50 no", "1.00 0.80 yes", "1.50 1.20 yes", "2.00 2.00 yes", "0.25 0.33 no"];
+        let linearizable = ["0.90 1.50 no", "1.00 0.80 yes", "1.50 1.20 yes", "2.00 2.00 yes", "2.50 2.00 yes", "0.25 0.33 no"];
         assert_eq!(ends, [&expected[..], &linearizable].concat(), "{table}");
         assert!(lines.last().is_some_and(|words| words.contains(&"cas@linearizable")), "compared with our own: {table}");
     }

@@ -13,6 +13,8 @@
 //! | `tokens` | linearizable operations say tokens: they only grow |
 //!
 //! - *Upon a level that is not ours*: it promises nothing here.
+//! - *Upon `linearizable`*: its reads meet what `quorum` and `all` acknowledged. What is owed to its writes is judged as
+//!   linearizability; eventual reads may lag behind them, also those at `quorum`, for replicas learn afterwards what was chosen.
 //! - *Upon `rXwY` without knowing N*: neither does that. `one`, `quorum` and `all` promise the same for every N from 3 on.
 //! - *Upon `any`*: a hint counts as a copy, and answers no read.
 
@@ -65,9 +67,10 @@ impl Facts {
         // A level that promised more copies than disks were lost is not excused.
         let disks_lost = number("disks_lost").unwrap_or(1);
         let may_vanish = |at: &usize| {
-            history.operations.get(*at).is_some_and(|operation| {
-                operation.outcome != Outcome::Ok || u64::from(promise(history, operation, replicas).copies) <= disks_lost
-            })
+            history
+                .operations
+                .get(*at)
+                .is_some_and(|operation| operation.outcome != Outcome::Ok || u64::from(copies(history, operation, replicas)) <= disks_lost)
         };
         let vanished = positions("vanished").unwrap_or_default().into_iter().filter(may_vanish).collect();
         let beyond = list("beyond").into_iter().flatten().filter_map(|kind| kind.as_str().map(str::to_owned)).collect();
@@ -205,23 +208,33 @@ fn level<'a>(history: &'a History, operation: &Operation) -> Option<(&'a str, bo
     Some(text.strip_suffix("+session").map_or((text, false), |level| (level, true)))
 }
 
-/// How many copies an operation's level counts, and whether its reads never go back.
+/// What eventual operations and linearizable reads owe each other by their levels.
 fn promise(history: &History, operation: &Operation, replicas: Option<u8>) -> overlap::Promise {
-    let (access, reads) = match operation.action {
-        Action::Read { .. } => (Access::Read, true),
-        Action::Write { .. } | Action::Delete | Action::Cas { .. } | Action::CasSiblings(_) => (Access::Write, false),
-    };
-    let n = replicas.unwrap_or(REPLICAS_ASSUMED);
-    let Some((text, _)) = level(history, operation) else { return overlap::Promise::default() };
-    if Promise::of_level(text) == Promise::Linearizable {
-        return overlap::Promise { copies: u32::from(majority(n)), monotonic: reads };
+    let reads = access(operation) == Access::Read;
+    let copies = copies(history, operation, replicas);
+    match level(history, operation).map(|(text, _)| Promise::of_level(text)) {
+        Some(Promise::Linearizable) if !reads => overlap::Promise::default(),
+        promise => overlap::Promise { copies, monotonic: reads && promise == Some(Promise::Strict) },
     }
-    let copies = match text.parse() {
-        Err(_) | Ok(Level::Any) => 0,
-        Ok(Level::Counts { .. }) if replicas.is_none() => 0,
-        Ok(level) => level.needed(access, n).unwrap_or(0),
+}
+
+fn access(operation: &Operation) -> Access {
+    match operation.action {
+        Action::Read { .. } => Access::Read,
+        Action::Write { .. } | Action::Delete | Action::Cas { .. } | Action::CasSiblings(_) => Access::Write,
+    }
+}
+
+/// How many replicas an operation's level counts; 0 if nobody knows.
+fn copies(history: &History, operation: &Operation, replicas: Option<u8>) -> u32 {
+    let n = replicas.unwrap_or(REPLICAS_ASSUMED);
+    let copies = match level(history, operation).map(|(text, _)| (Promise::of_level(text), text.parse())) {
+        Some((Promise::Linearizable, _)) => majority(n),
+        None | Some((_, Err(_) | Ok(Level::Any))) => 0,
+        Some((_, Ok(Level::Counts { .. }))) if replicas.is_none() => 0,
+        Some((_, Ok(level))) => level.needed(access(operation), n).unwrap_or(0),
     };
-    overlap::Promise { copies: u32::from(copies), monotonic: reads && Promise::of_level(text) == Promise::Strict }
+    u32::from(copies)
 }
 
 /// What sessions promise at any level; `None` without any session.

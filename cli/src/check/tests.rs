@@ -180,7 +180,13 @@ fn a_header_excuses_no_more_than_its_disks_held() {
         verdict(&history(&lines.iter().map(String::as_str).collect::<Vec<_>>()), "")
     };
     let vanished = r#"{"header":{"replicas":3,"vanished":[0]}}"#;
-    let table = [("any", Verdict::Kept), ("one", Verdict::Kept), ("quorum", Verdict::Violation), ("all", Verdict::Violation)];
+    let table = [
+        ("any", Verdict::Kept),
+        ("one", Verdict::Kept),
+        ("quorum", Verdict::Violation),
+        ("all", Verdict::Violation),
+        ("linearizable", Verdict::Violation),
+    ];
     for (level, expected) in table {
         assert_eq!(lost(level, vanished), expected, "{level}");
         assert_eq!(lost(level, r#"{"header":{"replicas":3}}"#), Verdict::Violation, "{level}, and nothing vanished");
@@ -218,6 +224,41 @@ fn each_key_is_judged_as_its_operations_want() {
     assert_eq!(examined.verdict().exit(), Exit::CheckFailed);
     let told = examined.told(&stale, &command(""), Verdict::Violation);
     assert!(told.contains("key mixed:") && told.contains("|-read a-|"), "{told}");
+}
+
+/// Operations of one process each, one after the other: what is done, which value, at which level.
+fn in_turn(operations: &[(&str, &str, &str)]) -> History {
+    let line = |(at, (op, value, level)): (usize, &(&str, &str, &str))| {
+        let (call, end) = (10 * at, 10 * at + 5);
+        let covers = if *op == "write" && *level != "linearizable" { r#","covers":[]"# } else { "" };
+        format!(
+            r#"{{"process":{at},"op":"{op}","key":"k","value":"{value}","call":{call},"return":{end},"outcome":"ok","level":"{level}"{covers}}}"#
+        )
+    };
+    let lines: Vec<String> = operations.iter().enumerate().map(line).collect();
+    history(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Replicas learn after the answer what was chosen. A read at `quorum` may therefore miss it, and go back behind a linearizable one; a
+/// linearizable read may miss neither what was chosen nor what a quorum acknowledged.
+#[test]
+fn linearizable_operations_promise_nothing_to_eventual_reads() {
+    let (old, new) = (("write", "v1", "quorum"), ("write", "v2", "linearizable"));
+    let read = |value: &'static str, level: &'static str| ("read", value, level);
+    let table = [
+        (vec![old, new, read("v1", "quorum")], Verdict::Kept),
+        (vec![old, new, read("v1", "all")], Verdict::Kept),
+        (vec![old, new, read("v2", "linearizable"), read("v1", "quorum")], Verdict::Kept),
+        (vec![old, new, read("v2", "quorum"), read("v1", "quorum")], Verdict::Violation),
+        (vec![old, new, read("v1", "linearizable")], Verdict::Violation),
+        (vec![new, old, read("v2", "linearizable")], Verdict::Violation),
+        (vec![new, old, read("v2", "quorum")], Verdict::Violation),
+    ];
+    for (operations, expected) in table {
+        let history = in_turn(&operations);
+        let examined = examine(&history, &command(""));
+        assert_eq!(examined.verdict(), expected, "{operations:?}: {}", examined.told(&history, &command(""), expected));
+    }
 }
 
 /// A counter of linearizable increments, each recorded as the cas it amounts to, with fencing tokens.

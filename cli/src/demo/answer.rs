@@ -14,6 +14,7 @@ use quorate_ring::NodeId;
 
 use crate::kv::Found;
 use crate::output::Count;
+use crate::retry::can_be_settled;
 use crate::text::Shown;
 
 /// What a read found.
@@ -85,8 +86,9 @@ pub(super) fn failure(error: &Error, access: Access, mending: &[String]) -> Stri
     if error.outcome() == Outcome::Unknown {
         lines.push(match (error.op(), &error.operation().subject) {
             (Some(op), Subject::Key(key)) => {
+                let settle = if can_be_settled(error.operation()) { " --settle" } else { "" };
                 let (key, op) = (KeyText(key), op);
-                format!("  it may or may not be stored, now or later: `outcome {op} --key {key} --settle` finds out, the same command with `--op-id {op}` does it once")
+                format!("  it may or may not be stored, now or later: `outcome {op} --key {key}{settle}` finds out, the same command with `--op-id {op}` does it once")
             }
             _ => "  it may or may not be stored, now or later".to_owned(),
         });

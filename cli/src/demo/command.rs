@@ -20,7 +20,7 @@ use crate::text::InvalidInput;
 pub(super) const HELP: &str = "\
 get K            put K V            del K            siblings K
 cas K --expect absent|value:V|token:T --set V (or --delete)       incr K [NUMBER]
-outcome OP-ID --key K [--settle]     what became of an operation; --settle makes sure that it is not applied later
+outcome OP-ID --key K [--settle]     what became of an operation; --settle: a linearizable one is not applied later
                  options: --level L  --bucket B  --explain  --via n2 (ask that node and no other);
                  of put and del also --context C, --concurrent
                  cas and incr are linearizable and take no level; they and put and del take --op-id OP-ID, to retry

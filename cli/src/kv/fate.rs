@@ -16,7 +16,7 @@ use crate::text::{Shown, checked_key, from_base64};
 /// Says what became of an operation whose outcome was unknown.
 ///
 /// Ends with 0 if it was applied, 4 if it was a cas that found something else, 6 if it was not applied and never will be, and 7 if nobody
-/// can say.
+/// can say. An eventual write is known by its value, as long as nothing has replaced it.
 #[derive(Clone, Debug, Args)]
 pub struct OutcomeCommand {
     /// The operation, as an error or --output json named it.
@@ -36,6 +36,9 @@ pub struct OutcomeCommand {
     bucket: BucketName,
 
     /// If it was not applied so far, make sure that it never is, even if a sending of it is still under way.
+    ///
+    /// That binds linearizable operations only: cas, incr, and put and del at linearizable. An eventual write that is under way, or kept
+    /// as a hint, arrives all the same.
     #[arg(long)]
     settle: bool,
 }

@@ -78,6 +78,8 @@ struct Line<'a> {
     asked: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stale: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refused: bool,
 }
 
 /// What was written, or what a read returned: null if absent, a list if there are siblings.
@@ -151,8 +153,8 @@ pub(super) enum Content<'a> {
     Read,
     /// Write what bears this stamp.
     Write(&'a Stamp),
-    /// The same, if this value is there, or none.
-    Cas { expected: Option<&'a Bytes>, stamp: &'a Stamp },
+    /// The same, if this value is there, or none; `by_token`: if it is still there unchanged.
+    Cas { expected: Option<&'a Bytes>, by_token: bool, stamp: &'a Stamp },
 }
 
 /// One worker's part of a history.
@@ -207,6 +209,7 @@ impl<'a> Scribe<'a> {
             node: coordinator.map(|node| node.to_string()),
             asked: names(asked),
             stale: names(stale),
+            refused: says_nothing(content, answer),
         };
         append(&mut self.piece, &line);
         if self.piece.len() >= PIECE_BYTES {
@@ -229,6 +232,17 @@ fn observed(answer: &Answer) -> Option<Option<String>> {
         [] => Some(None),
         [only] => Some(Some(name(only))),
         [_, _, ..] => None,
+    }
+}
+
+/// Whether a compare-and-set failed without proof that another value was there: nobody looked, or only the version had changed, as
+/// happens when an eventual write that was replaced already arrives.
+fn says_nothing(content: &Content<'_>, answer: &Answer) -> bool {
+    let Content::Cas { expected, by_token, .. } = content else { return false };
+    match answer.ending {
+        Ending::NotApplied => true,
+        Ending::Conflict => *by_token && (answer.untold || answer.values.iter().eq(*expected)),
+        Ending::Ok | Ending::Unknown => false,
     }
 }
 
@@ -286,12 +300,17 @@ mod tests {
         scribe.note(&span(900, 950), &Content::Read, &answer(Ending::NotApplied, vec![]));
         let expected = stamp(2).to_value(64);
         let third = stamp(3);
-        let cas = |expected| Content::Cas { expected, stamp: &third };
+        let cas = |expected| Content::Cas { expected, by_token: false, stamp: &third };
+        let by_token = Content::Cas { expected: Some(&expected), by_token: true, stamp: &third };
         let token = "1.5.2.3.4".parse().ok();
         scribe.note(&span(960, 970), &cas(Some(&expected)), &Answer { token, ..answer(Ending::Ok, vec![]) });
         scribe.note(&span(980, 990), &cas(None), &Answer { token, ..answer(Ending::Conflict, vec![stamp(3).to_value(64)]) });
         scribe.note(&span(980, 990), &cas(Some(&expected)), &answer(Ending::Conflict, vec![]));
         scribe.note(&span(980, 990), &cas(None), &Answer { untold: true, ..answer(Ending::Conflict, vec![]) });
+        scribe.note(&span(980, 990), &cas(None), &answer(Ending::NotApplied, vec![]));
+        scribe.note(&span(980, 990), &by_token, &Answer { token, ..answer(Ending::Conflict, vec![expected.clone()]) });
+        scribe.note(&span(980, 990), &by_token, &answer(Ending::Conflict, vec![stamp(3).to_value(64)]));
+        scribe.note(&span(980, 990), &by_token, &Answer { untold: true, ..answer(Ending::Conflict, vec![]) });
         drop(scribe);
         history.finish().expect("written");
         insta::assert_snapshot!(std::fs::read_to_string(&path).expect("read"), @r#"
@@ -305,6 +324,10 @@ mod tests {
         {"process":2,"op":"cas","key":"bench:000007","expect":null,"value":"00000001.2.3","observed":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session","token":"1.5.2.3.4"}
         {"process":2,"op":"cas","key":"bench:000007","expect":"00000001.2.2","value":"00000001.2.3","observed":null,"call":980,"return":990,"outcome":"fail","level":"quorum+session"}
         {"process":2,"op":"cas","key":"bench:000007","expect":null,"value":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session"}
+        {"process":2,"op":"cas","key":"bench:000007","expect":null,"value":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session","refused":true}
+        {"process":2,"op":"cas","key":"bench:000007","expect":"00000001.2.2","value":"00000001.2.3","observed":"00000001.2.2","call":980,"return":990,"outcome":"fail","level":"quorum+session","token":"1.5.2.3.4","refused":true}
+        {"process":2,"op":"cas","key":"bench:000007","expect":"00000001.2.2","value":"00000001.2.3","observed":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session"}
+        {"process":2,"op":"cas","key":"bench:000007","expect":"00000001.2.2","value":"00000001.2.3","call":980,"return":990,"outcome":"fail","level":"quorum+session","refused":true}
         "#);
     }
 }

@@ -33,6 +33,9 @@ pub struct Row {
     /// Latency that one of a thousand operations exceeds, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p999_us: Option<u64>,
+    /// The longest time that any caller was without an answer in that measurement, whatever it asked for, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_max_us: Option<u64>,
     /// Operations that failed.
     pub failed: u64,
     /// Of those, the ones that may have had an effect.
@@ -71,6 +74,7 @@ impl Row {
                 p50_us: tally.micros_at(0.5),
                 p99_us: tally.micros_at(0.99),
                 p999_us: Some(tally.micros_at(0.999)),
+                wait_max_us: u64::try_from(report.longest_wait.as_micros()).ok(),
                 failed: tally.failed(),
                 unknown: Some(tally.unknown),
                 conflicts: (*operation == Operation::Cas).then_some(tally.conflicts),

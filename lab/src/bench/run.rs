@@ -1,11 +1,13 @@
 //! Running one measurement: workers, each with one operation at a time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
+use quorate_client::Expect;
+use tokio::sync::Barrier;
 
 use super::history::{Content, History, Scribe, Span};
 use super::known::Known;
@@ -31,6 +33,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Operations of an open loop that were due and had not begun when the measurement ended: the store is slower than the rate.
     pub missed: u64,
+    /// The longest time that any worker was without an answer, over as many operations as failed meanwhile.
+    pub longest_wait: Duration,
 }
 
 impl Report {
@@ -84,17 +88,23 @@ pub async fn load<T: Target>(
 
 /// Measures. Each target is one worker, in a task of its own.
 pub async fn run<T: Target>(plan: &Plan, replicas: u8, targets: Vec<T>, ledger: &Arc<Ledger>, history: Option<&Arc<History>>) -> Report {
-    let window = Window::of(plan);
-    let pacer = Arc::new(Pacer::new(plan.pace, window));
     let clients = targets.len();
+    let start = Arc::new(Start { ready: Barrier::new(clients), begun: OnceLock::new() });
     let mut tasks = tokio::task::JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
-        let (plan, ledger, history, pacer) = (plan.clone(), Arc::clone(ledger), history.cloned(), Arc::clone(&pacer));
+        let (plan, ledger, history, start) = (plan.clone(), Arc::clone(ledger), history.cloned(), Arc::clone(&start));
         tasks.spawn(async move {
             let writer = ledger.active(index);
             let part = Part { sharing: plan.sharing, index: index as u64, of: clients as u64, keys: plan.workload.keys };
             let mut worker = Worker::new(&plan, replicas, writer, target, &ledger, history.as_deref());
-            worker.work(&pacer, window.counted, plan.workload.operations(writer).map(|(operation, key)| (operation, part.own(key)))).await;
+            if plan.sharing == Sharing::Apart && worker.known.is_some() {
+                // What a compare-and-set expects is not looked up on the way.
+                for key in part.all() {
+                    worker.get(key).await;
+                }
+            }
+            let (window, pacer) = start.together(&plan).await;
+            worker.work(pacer, window.counted, plan.workload.operations(writer).map(|(operation, key)| (operation, part.own(key)))).await;
             worker.found
         });
     }
@@ -102,16 +112,35 @@ pub async fn run<T: Target>(plan: &Plan, replicas: u8, targets: Vec<T>, ledger: 
     while let Some(found) = tasks.join_next().await {
         all.add(found.expect("workers do not panic"));
     }
-    let Found { tallies, verdict } = all;
+    let Found { tallies, verdict, longest_wait } = all;
     let operations = plan.workload.mix.operations();
     let operations = operations.map(|operation| (operation, tallies.get(&operation).cloned().unwrap_or_default())).collect();
-    Report { level: plan.level, clients, duration: plan.duration, operations, verdict, missed: pacer.missed() }
+    let missed = start.begun.get().map_or(0, |(_, pacer)| pacer.missed());
+    Report { level: plan.level, clients, duration: plan.duration, operations, verdict, missed, longest_wait }
+}
+
+/// Where the workers wait for each other before the clock runs.
+struct Start {
+    ready: Barrier,
+    begun: OnceLock<(Window, Pacer)>,
+}
+
+impl Start {
+    async fn together(&self, plan: &Plan) -> (Window, &Pacer) {
+        self.ready.wait().await;
+        let (window, pacer) = self.begun.get_or_init(|| {
+            let window = Window::of(plan);
+            (window, Pacer::new(plan.pace, window))
+        });
+        (*window, pacer)
+    }
 }
 
 #[derive(Debug, Default)]
 struct Found {
     tallies: BTreeMap<Operation, Tally>,
     verdict: Verdict,
+    longest_wait: Duration,
 }
 
 impl Found {
@@ -120,6 +149,7 @@ impl Found {
             self.tallies.entry(*operation).or_default().add(tally);
         }
         self.verdict.add(other.verdict);
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
     }
 }
 
@@ -144,10 +174,24 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Every key that is the worker's own.
+    fn all(self) -> impl Iterator<Item = KeyNumber> {
+        let Self { index, of, keys, .. } = self;
+        (0..(keys / of).max(1)).map(move |row| KeyNumber((row * of + index) % keys))
+    }
+}
+
 /// One operation that is over.
 struct Done {
     ending: Ending,
     returned: Instant,
+}
+
+impl Done {
+    fn is_answered(&self) -> bool {
+        matches!(self.ending, Ending::Ok | Ending::Conflict)
+    }
 }
 
 struct Worker<'a, T> {
@@ -171,6 +215,8 @@ impl<'a, T: Target> Worker<'a, T> {
     }
 
     async fn work(&mut self, pacer: &Pacer, counted: Instant, mut operations: impl Iterator<Item = (Operation, KeyNumber)>) {
+        // Since when an answer was wanted.
+        let mut wanted: Option<Instant> = None;
         while let Some(intended) = pacer.next().await {
             let (operation, key) = operations.next().expect("operations are endless");
             let done = match operation {
@@ -182,6 +228,9 @@ impl<'a, T: Target> Worker<'a, T> {
                 let micros = done.returned.saturating_duration_since(intended).as_micros();
                 let tally = self.found.tallies.entry(operation).or_default();
                 tally.count(done.ending, u64::try_from(micros).unwrap_or(u64::MAX));
+                let wait = done.returned.saturating_duration_since(*wanted.get_or_insert(intended));
+                self.found.longest_wait = self.found.longest_wait.max(wait);
+                wanted = wanted.filter(|_| !done.is_answered());
             }
         }
     }
@@ -219,11 +268,12 @@ impl<'a, T: Target> Worker<'a, T> {
         let stamp = self.ledger.next(self.writer, key);
         let value = stamp.to_value(self.value_bytes);
         let expect = known.expect(stamp.sequence);
+        let by_token = matches!(expect, Expect::Token(_));
         let called = Instant::now();
         let answer = self.target.cas(key.to_key(), expect, value.clone()).await;
         let returned = Instant::now();
         self.wrote(&stamp, value, &answer);
-        self.note(Span { key, called, returned }, Content::Cas { expected: known.value(), stamp: &stamp }, &answer);
+        self.note(Span { key, called, returned }, Content::Cas { expected: known.value(), by_token, stamp: &stamp }, &answer);
         Done { ending: answer.ending, returned }
     }
 

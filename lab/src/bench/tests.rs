@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_client::Expect;
@@ -23,6 +23,8 @@ enum Manner {
     Confused,
     /// Every tenth operation fails, alternately without effect and after it.
     Failing,
+    /// Every operation fails until then, without effect.
+    DownUntil(Instant),
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +46,9 @@ impl InMemory {
 
     async fn failed(&self) -> Option<Ending> {
         tokio::task::yield_now().await;
+        if matches!(self.manner, Manner::DownUntil(up) if Instant::now() < up) {
+            return Some(Ending::NotApplied);
+        }
         let endings = [Ending::NotApplied, Ending::Unknown];
         (self.manner == Manner::Failing && self.operations.is_multiple_of(10))
             .then(|| endings[usize::from(self.operations.is_multiple_of(20))])
@@ -154,6 +159,16 @@ async fn failures_are_counted_by_their_outcome_and_are_no_violations() {
     let report = measure(Manner::Failing, Pace::Closed).await;
     assert_eq!(report.verdict.violations, 0, "{:?}", report.verdict.examples);
     assert!(total(&report, |tally| tally.not_applied) > 0 && total(&report, |tally| tally.unknown) > 0);
+}
+
+/// Each try is over at once; the wait for an answer is not.
+#[tokio::test]
+async fn the_longest_wait_goes_on_over_tries_that_fail() {
+    let report = measure(Manner::DownUntil(Instant::now() + Duration::from_millis(120)), Pace::Closed).await;
+    assert!(total(&report, |tally| tally.not_applied) > 10 && total(&report, |tally| tally.ok) > 10);
+    // What is told begins after 20 ms of warm-up.
+    assert!(report.longest_wait > Duration::from_millis(60), "{:?}", report.longest_wait);
+    assert!(Row::of(&report).iter().all(|row| row.wait_max_us.is_some_and(|micros| micros > 60_000)));
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
+//!
+//! What is only told, and nobody waits for, goes with the next message for the peer, or after [`TOLD_WITHIN`] alone. Requests whose
+//! answers wait for the disk go in other messages than those whose answers do not.
 
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::context;
 use super::heartbeat::{Beat, Heartbeat, beat};
@@ -27,6 +30,9 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Most messages under way to one peer. Beyond, requests wait in the queue, whose end says `Overloaded`.
 const MESSAGES_MAX: usize = 256;
+
+/// How long it may take until something is sent that is only told: that a state was chosen, which eventual reads then show.
+const TOLD_WITHIN: Duration = Duration::from_millis(2);
 
 /// What became of one message.
 enum Sent {
@@ -45,6 +51,7 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
     let mut beats = FuturesUnordered::new();
     let mut messages = FuturesUnordered::new();
     let mut waiting = Vec::with_capacity(config.batch_max);
+    let mut told = Told::default();
     loop {
         tokio::select! {
             received = queue.recv_many(&mut waiting, config.batch_max), if messages.len() < MESSAGES_MAX => {
@@ -55,7 +62,15 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                     // Sent by somebody who saw it up a moment ago. Dropped, they are answered with `PeerDown`.
                     waiting.clear();
                 }
+                told.set_aside(&mut waiting, config.batch_max);
                 for batch in batches(waiting.drain(..)) {
+                    node.metrics.messages.inc();
+                    node.metrics.replica_requests.inc_by(batch.len() as u64);
+                    messages.push(send(connection.calls.clone(), batch, node.clock.tick()));
+                }
+            }
+            () = sleep_until(told.due), if !told.requests.is_empty() && messages.len() < MESSAGES_MAX => {
+                for batch in batches(told.requests.drain(..)) {
                     node.metrics.messages.inc();
                     node.metrics.replica_requests.inc_by(batch.len() as u64);
                     messages.push(send(connection.calls.clone(), batch, node.clock.tick()));
@@ -100,11 +115,40 @@ fn follow(node: &Node, peer: &Peer, hlc: quorate_protocol::hlc::Hlc) {
     }
 }
 
-/// Splits what waits into messages of reads and messages of mutations, none above [`MESSAGE_BYTES_MAX`] unless it holds one request.
+/// What is told and waits for company.
+struct Told {
+    requests: Vec<Outgoing>,
+    /// When the first of them must go.
+    due: Instant,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { requests: Vec::new(), due: Instant::now() }
+    }
+}
+
+impl Told {
+    /// Takes out of `waiting` what is only told, or puts back into it what was set aside, if there is something that is not or there are
+    /// `count_max` of them.
+    fn set_aside(&mut self, waiting: &mut Vec<Outgoing>, count_max: usize) {
+        let has_company = waiting.iter().any(|outgoing| outgoing.reply.is_awaited());
+        if has_company || waiting.len() + self.requests.len() >= count_max {
+            waiting.append(&mut self.requests);
+        } else if !waiting.is_empty() {
+            if self.requests.is_empty() {
+                self.due = Instant::now() + TOLD_WITHIN;
+            }
+            self.requests.append(waiting);
+        }
+    }
+}
+
+/// Splits what waits into messages of requests whose answers wait for the disk and messages of others, none above [`MESSAGE_BYTES_MAX`] unless it holds one request.
 fn batches(waiting: impl Iterator<Item = Outgoing>) -> Vec<Vec<Outgoing>> {
-    let (mutations, reads): (Vec<_>, Vec<_>) = waiting.partition(|outgoing| outgoing.call.request.is_mutation());
+    let (slow, quick): (Vec<_>, Vec<_>) = waiting.partition(|outgoing| outgoing.call.request.waits_for_disk());
     let mut batches = Vec::new();
-    for kind in [reads, mutations] {
+    for kind in [quick, slow] {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for outgoing in kind {
             let more = outgoing.call.bytes();

@@ -27,6 +27,11 @@ impl ReplyTo {
         Self { from, inputs: None }
     }
 
+    /// Whether somebody waits for the answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.inputs.is_some()
+    }
+
     /// Passes on the peer's answer.
     pub(crate) fn answer(mut self, reply: ReplicaReply) {
         let from = self.from;

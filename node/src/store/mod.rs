@@ -250,6 +250,21 @@ impl Store {
         self.shared.overlay.lock(key).held(key)
     }
 
+    /// What was applied to a key last, durable or not; the default if nothing was. Not to be shown to anybody.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    pub fn applied(&self, key: &StorageKey) -> Result<KeyRecord, StoreError> {
+        let stripe = self.shared.overlay.lock(key);
+        let mut record = match stripe.on_its_way(key) {
+            Some(latest) => latest.value.as_deref().map(record::decode).transpose()?,
+            None => self.read(key)?,
+        }
+        .unwrap_or_default();
+        stripe.held(key).apply(&mut record);
+        Ok(record)
+    }
+
     /// The durable record of a key with what memory holds beyond it, for those who do not count on the latter; the default if there is
     /// none.
     ///

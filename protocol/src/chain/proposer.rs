@@ -62,12 +62,23 @@ pub struct ProposerPlan {
     pub write_mode: WriteMode,
     /// What this node itself has accepted, if it is a home replica: need not be sent to it.
     pub local: Option<Accepted>,
+    /// Where the key's proposer before this one, of the same start of the node, has left off.
+    pub foothold: Option<Foothold>,
     /// About what a message to a home replica and its answer take, in microseconds.
     pub rtt_micros: u64,
     /// How long to wait for an answer before sending a message again, in microseconds.
     pub resend_micros: u64,
     /// How to behave.
     pub options: Options,
+}
+
+/// What lets a later proposer of the same node begin with one round trip. Used once: whoever takes it forgets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Foothold {
+    /// The ballot of the state that was chosen last.
+    pub chosen: Ballot,
+    /// What those who accepted that state have promised with it.
+    pub next: Ballot,
 }
 
 /// An operation that waits.
@@ -141,13 +152,16 @@ impl Proposer {
     /// A proposer with an empty queue.
     #[must_use]
     pub fn new(plan: ProposerPlan, now: Tick) -> Self {
+        let local = plan.local.as_ref().map_or(Ballot::ZERO, |local| local.ballot);
+        // Somebody else's state may have come since, or another epoch.
+        let foothold = plan.foothold.filter(|foothold| foothold.chosen == local && foothold.next.epoch == plan.epoch);
         Self {
             queue: VecDeque::new(),
             phase: Phase::Idle,
-            seen: plan.local.as_ref().map_or(Ballot::ZERO, |local| local.ballot),
+            seen: foothold.map_or(local, |foothold| foothold.next),
             known: plan.local.clone(),
-            decided: Ballot::ZERO,
-            promised_next: None,
+            decided: foothold.map_or(Ballot::ZERO, |foothold| foothold.chosen),
+            promised_next: foothold.map(|foothold| foothold.next),
             reports: Reports::new(plan.homes.clone(), now),
             down: BTreeSet::new(),
             beaten: false,
@@ -165,10 +179,17 @@ impl Proposer {
         self.queue.is_empty()
     }
 
-    /// True when the next operation can do with one round trip: worth keeping for a while when idle.
+    /// True when the next operation can do with one round trip.
     #[must_use]
     pub fn is_sticky(&self) -> bool {
         self.promised_next.is_some()
+    }
+
+    /// What to remember when this proposer has nothing left to do and is dropped.
+    #[must_use]
+    pub fn foothold(&self) -> Option<Foothold> {
+        let next = self.promised_next.filter(|_| self.is_idle())?;
+        self.known.as_ref().map(|known| Foothold { chosen: known.ballot, next })
     }
 
     /// Number of operations that wait.

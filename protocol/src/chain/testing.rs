@@ -87,18 +87,22 @@ impl Cluster {
     }
 
     pub(super) fn proposer(&self, me: u64) -> Proposer {
+        Proposer::new(self.plan(me), Tick(0))
+    }
+
+    pub(super) fn plan(&self, me: u64) -> ProposerPlan {
         let local = self.records.get(&NodeId(me)).and_then(|record| record.chain.accepted.clone());
-        let plan = ProposerPlan {
+        ProposerPlan {
             me: NodeId(me),
             epoch: EPOCH,
             homes: self.homes(),
             write_mode: self.write_mode,
             local,
+            foothold: None,
             rtt_micros: 1_000,
             resend_micros: 20_000,
             options: self.options,
-        };
-        Proposer::new(plan, Tick(0))
+        }
     }
 
     /// Runs one operation at a fresh proposer to its answer.

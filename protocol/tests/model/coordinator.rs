@@ -139,6 +139,7 @@ impl Move<'_> {
             homes: Self::homes(),
             write_mode: self.scenario.write_mode,
             local: self.world.records[me].chain.accepted.clone(),
+            foothold: None,
             rtt_micros: 1_000,
             resend_micros: 20_000,
             options: self.scenario.options(),

@@ -22,7 +22,7 @@ use quorate_protocol::replica::ReplicaReply;
 use quorate_protocol::{BootId, Context, Defect, Level, OpId, Tick};
 use quorate_ring::{NodeId, RingEpoch};
 
-use super::coordinator::{Asker, Machine, Operation, Subject};
+use super::operation::{Asker, Machine, Operation, Subject};
 use super::{Action, Alarm, Env, Node};
 use crate::census::{Applied, Growth, Sight};
 use crate::message::Key;
@@ -81,11 +81,12 @@ impl Node {
             homes: env.homes[usize::from(key.0)].clone(),
             write_mode: env.options.keys[usize::from(key.0)].write_mode,
             local,
+            foothold: None,
             rtt_micros: env.options.network.delay_micros_max * 2 + env.options.node.sync_micros_max / 2,
             resend_micros: env.options.node.resend_micros,
             options: env.options.core,
         };
-        let machine = Machine::Propose(Box::new(Proposer::new(plan, env.now)), Outbox::default(), BTreeMap::new(), Basis::default());
+        let machine = Machine::Propose(Box::new(Proposer::new(plan, env.now)), Outbox::default(), BTreeMap::new(), Box::default());
         let subject = Subject { key, deadline: env.now, epoch, begin_by: None };
         let number = self.number();
         self.process.operations.insert(number, Operation::new(machine, subject, Asker::Finisher));

@@ -1,123 +1,23 @@
 //! Coordinating client operations: the driver of the read and write machines.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use quorate_protocol::chain::ChainState;
-use quorate_protocol::chain::operation::{Answer, Ticket as Place};
-use quorate_protocol::chain::proposer::Proposer;
-use quorate_protocol::chain::read::{ChainRead, Found};
-use quorate_protocol::eventual::read::{Read, ReadAnswer, ReadFailure, ReadPlan};
+use quorate_protocol::chain::read::Found;
+use quorate_protocol::eventual::read::{Read, ReadPlan};
 use quorate_protocol::eventual::route::{Route, route};
-use quorate_protocol::eventual::write::{Write, WriteFailure, WritePlan, Written};
+use quorate_protocol::eventual::write::{Write, WritePlan};
 use quorate_protocol::machine::{Effect, Input, MintRefusal, Outbox};
 use quorate_protocol::notes::Mark;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::{ReadQuorum, WriteQuorum};
 use quorate_protocol::record::{Role, WriteMode};
 use quorate_protocol::replica::{Mint, Refusal, ReplicaRequest};
-use quorate_protocol::session::attempts::Sending;
-use quorate_protocol::{Context, Defect, Level, Tick};
-use quorate_ring::{NodeId, PreferenceList, RingEpoch};
+use quorate_protocol::{Context, Defect, Level};
+use quorate_ring::{NodeId, PreferenceList};
 
 use super::answer::{change_answer, read_answer, state_answer, write_answer};
-use super::chain::Basis;
+use super::operation::{Asker, Machine, Operation, Subject};
 use super::{Action, Alarm, Env, Node};
-use crate::message::{Address, Call, Good, Key, Payload, Request, Ticket, What};
-
-/// The machine of one operation, or of all operations that change a key's chain.
-#[derive(Debug)]
-pub(super) enum Machine {
-    Read(Box<Read>, Outbox<Result<ReadAnswer, ReadFailure>>),
-    Write(Box<Write>, Outbox<Result<Written, WriteFailure>>),
-    ChainRead(Box<ChainRead>, Outbox<Result<Found, ReadFailure>>),
-    Propose(Box<Proposer>, Outbox<Answer>, BTreeMap<Place, Asker>, Basis),
-}
-
-/// Who wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asker {
-    /// Whoever called, about a change, and whether somebody may have sent it before.
-    Change(Call, bool),
-    /// Whoever called, about what there is, having seen this.
-    Look(Call, Context),
-    /// This node itself wants something to be decided.
-    Finisher,
-}
-
-/// What an operation is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Subject {
-    pub(super) key: Key,
-    pub(super) deadline: Tick,
-    /// The ring epoch that it acts under.
-    pub(super) epoch: RingEpoch,
-    /// When a blind write must have begun.
-    pub(super) begin_by: Option<Tick>,
-}
-
-/// One operation under way at its coordinator.
-#[derive(Debug)]
-pub(super) struct Operation {
-    pub(super) machine: Machine,
-    pub(super) subject: Subject,
-    pub(super) asker: Asker,
-    /// Requests that are out, by replica.
-    out: BTreeMap<NodeId, u32>,
-    /// Inputs that are there already.
-    ready: VecDeque<Input>,
-}
-
-impl Operation {
-    pub(super) fn waits_for(&self, node: NodeId) -> bool {
-        self.out.contains_key(&node)
-    }
-
-    pub(super) fn new(machine: Machine, subject: Subject, asker: Asker) -> Self {
-        Self { machine, subject, asker, out: BTreeMap::new(), ready: VecDeque::new() }
-    }
-
-    /// Whether nothing can come of it any more. A proposer that is kept may always be asked again.
-    fn is_done(&self, now: Tick, keeps_proposers: bool) -> bool {
-        self.ready.is_empty()
-            && match &self.machine {
-                Machine::Read(read, _) => read.is_done(),
-                Machine::Write(write, _) => write.is_done(),
-                Machine::ChainRead(read, _) => read.is_done(),
-                Machine::Propose(proposer, ..) => {
-                    let has_answers = self.out.is_empty() || self.subject.deadline < now;
-                    proposer.is_idle() && !proposer.is_sticky() && !keeps_proposers && has_answers
-                }
-            }
-    }
-
-    /// Whether somebody waits for it.
-    pub(super) fn is_busy(&self) -> bool {
-        match &self.machine {
-            Machine::Propose(proposer, ..) => !proposer.is_idle(),
-            Machine::Read(..) | Machine::Write(..) | Machine::ChainRead(..) => true,
-        }
-    }
-}
-
-/// A write that a home replica coordinates for this node.
-#[derive(Debug)]
-pub(super) struct Forwarded {
-    call: Call,
-    pub(super) to: NodeId,
-    needed: u8,
-    is_retry: bool,
-}
-
-/// Why a forwarded write got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoAnswer {
-    /// Nobody listens there: nothing was sent.
-    NobodyThere,
-    /// The connection broke, or its other end is silent.
-    Broken,
-    /// Its time is up.
-    TimedOut,
-}
+use crate::message::{Address, Call, Good, Payload, Request, Ticket, What};
 
 /// What one step of an operation asks for.
 struct Stepped {
@@ -250,41 +150,6 @@ impl Node {
             hint_after_micros: env.options.node.hint_after_micros,
             options: env.options.core,
         }
-    }
-
-    /// Hands a write to a home replica. Once it has left, only that replica's answer says what became of it.
-    fn forward(&mut self, env: &mut Env<'_>, call: Call, request: Request, home: NodeId, needed: u8) {
-        env.actions.push(Action::Mark(Mark::Forwarded));
-        let number = self.number();
-        let is_retry = request.what.is_retry();
-        self.process.forwarded.insert(number, Forwarded { call, to: home, needed, is_retry });
-        env.actions.push(Action::Alarm(request.deadline, Alarm::Forwarded(number)));
-        let onward =
-            Call { issuer: Address::Node(self.id), boot: self.identity().boot, operation: number, sending: Sending(call.sending.0) };
-        self.send(env, Address::Node(home), Payload::Call { call: onward, request });
-    }
-
-    pub(super) fn forward_answered(&mut self, env: &mut Env<'_>, call: Call, answer: Result<Result<Good, Failure>, NoAnswer>) {
-        if call.boot == self.identity().boot {
-            self.forward_ended(env, call.operation, answer);
-        }
-    }
-
-    pub(super) fn forward_ended(&mut self, env: &mut Env<'_>, number: u64, answer: Result<Result<Good, Failure>, NoAnswer>) {
-        let Some(Forwarded { call, needed, is_retry, .. }) = self.process.forwarded.remove(&number) else { return };
-        let failed = |no_answer| {
-            let (reason, outcome) = match no_answer {
-                NoAnswer::NobodyThere => (Reason::Unreachable { needed, alive: 0 }, Outcome::NotApplied),
-                NoAnswer::Broken => (Reason::Unavailable { needed, answered: 0 }, Outcome::Unknown),
-                NoAnswer::TimedOut => (Reason::TimedOut { needed, answered: 0 }, Outcome::Unknown),
-            };
-            // A retry that was not sent on says nothing about the attempts before it.
-            let outcome = if is_retry { Outcome::Unknown } else { outcome };
-            let outcome = if env.options.has(Defect::DefiniteFailureAfterForward) { Outcome::NotApplied } else { outcome };
-            Err(Failure { reason, outcome, replicas: Vec::new() })
-        };
-        let answer = answer.unwrap_or_else(failed);
-        self.send(env, call.issuer, Payload::Answer { call, answer });
     }
 
     /// An answer of a replica, or the news that there will be none.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use quorate_protocol::Level;
 use quorate_protocol::record::WriteMode;
+use quorate_protocol::{Defect, Level};
 
 use crate::random::Random;
 
@@ -39,6 +39,13 @@ impl Traffic {
     /// Draws the traffic of a run.
     pub(super) fn draw(seed: u64) -> Self {
         Random::of(seed, "traffic").pick(&[Self::Eventual, Self::Eventual, Self::Linearizable, Self::Mixed, Self::Once])
+    }
+
+    /// Under which traffic a planted bug shows; `None` if none is better than all in turn.
+    #[must_use]
+    pub fn showing(bug: Defect) -> Option<Self> {
+        let is_of_consensus = (Defect::CleanJudgedByReplier..=Defect::PromiseNotSynced).contains(&bug);
+        (!is_of_consensus).then_some(Self::Eventual)
     }
 
     /// Length of the chaos, in microseconds: about as long as the operations take.

@@ -256,7 +256,11 @@ impl<'a> Words<'a> {
             "heal" => Fault::Mend,
             "crash" => {
                 let node = self.node()?;
-                if self.flag("on-write") { Fault::CrashOnWrite(node) } else { Fault::Crash(node) }
+                match () {
+                    () if self.flag("on-write") => Fault::CrashOnWrite(node),
+                    () if self.flag("on-proposal") => Fault::CrashOnProposal(node),
+                    () => Fault::Crash(node),
+                }
             }
             "stop" => Fault::Stop(self.node()?),
             "restart" => Fault::Start(self.node()?),

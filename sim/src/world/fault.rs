@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use quorate_protocol::Defect;
 use quorate_ring::NodeId;
 
-use super::{Event, World};
+use super::{Doom, Event, World};
 use crate::fault::{Episode, Fault, FaultKind, Strike};
 use crate::message::{Address, Key, Message, Payload};
 use crate::node::{Node, State};
@@ -85,7 +85,10 @@ impl World {
             Fault::Overload(node, is_overloaded) => self.node(*node).is_overloaded = *is_overloaded,
             Fault::Crash(node) => return self.crash(*node),
             Fault::CrashOnWrite(node) => {
-                self.doomed.insert(*node, episode);
+                self.doomed.insert(*node, (episode, Doom::Write));
+            }
+            Fault::CrashOnProposal(node) => {
+                self.doomed.insert(*node, (episode, Doom::Proposal));
             }
             Fault::Reset(node) => return self.reset(*node),
             Fault::ResetOnWrite(node) => {

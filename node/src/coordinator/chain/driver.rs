@@ -5,7 +5,7 @@
 //!
 //! **Rules.**
 //! - *Upon an operation*: give it to the machine, which takes all that wait into one round.
-//! - *Upon nothing left to do*: leave, unless the next operation would need one round trip only. Then rest for a while first.
+//! - *Upon nothing left to do*: leave, with what lets the next proposer of the key begin in one round trip.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use quorate_protocol::chain::Ballot;
 use quorate_protocol::chain::operation::{Answer as Answered, Done, NotDone, Ticket};
-use quorate_protocol::chain::proposer::{Proposer, ProposerPlan};
+use quorate_protocol::chain::proposer::{Foothold, Proposer, ProposerPlan};
 use quorate_protocol::machine::{Effect, Input, Outbox, Timer};
 use quorate_protocol::notes::Mark;
 use quorate_protocol::record::Role;
@@ -23,8 +23,8 @@ use quorate_protocol::replica::ReplicaRequest;
 use quorate_protocol::{Options, Tick};
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 use quorate_rpc::peer::ReplicaCall;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
 
 use super::Target;
 use super::proposers::{Key, Submission, WAITING_MAX};
@@ -34,9 +34,6 @@ use crate::peers::{INPUTS_MAX, Inputs, Outgoing, ReplyTo};
 use crate::replica::{self, Answer};
 use crate::store::StorageKey;
 use crate::topology::Place;
-
-/// Largest state, in bytes, that a resting proposer may keep in memory.
-const RESTING_BYTES_MAX: usize = 16 << 10;
 
 /// How long the message may take that tells replicas what was chosen, in microseconds.
 const TELL_MICROS: u64 = 1_000_000;
@@ -50,9 +47,9 @@ const RTT_MICROS_MIN: u64 = 500;
 const RTT_MICROS_MAX: u64 = 50_000;
 
 /// Begins to serve a key. Ends by itself when there is nothing to do.
-pub(super) fn start(node: &Arc<Node>, target: &Target, submitted: mpsc::Receiver<Submission>) {
+pub(super) fn start(node: &Arc<Node>, target: &Target, foothold: Option<Foothold>, submitted: mpsc::Receiver<Submission>) {
     let (at, target) = (Arc::clone(node), target.clone());
-    node.background.spawn(async move { Driver::new(&at, &target, submitted).run().await });
+    node.background.spawn(async move { Driver::new(&at, &target, foothold, submitted).run().await });
 }
 
 /// Somebody who waits for an operation.
@@ -74,8 +71,6 @@ struct Driver {
     /// The latest deadline of an operation taken in so far.
     until: Tick,
     tickets: u64,
-    /// Size of the state that was agreed on last.
-    state_bytes: usize,
     ready: VecDeque<Input>,
     /// Answers of this node's replica that are not durable yet.
     settling: FuturesUnordered<BoxFuture<'static, Input>>,
@@ -87,15 +82,16 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(node: &Arc<Node>, target: &Target, submitted: mpsc::Receiver<Submission>) -> Self {
+    fn new(node: &Arc<Node>, target: &Target, foothold: Option<Foothold>, submitted: mpsc::Receiver<Submission>) -> Self {
         let Place { homes, partition, record } = node.placement.place(&target.bucket, &target.key);
-        let stored = || node.store.read(&StorageKey::new(partition, target.bucket.id, &target.key)).ok().flatten();
+        let stored = || node.store.applied(&StorageKey::new(partition, target.bucket.id, &target.key)).ok();
         let plan = ProposerPlan {
             me: node.me(),
             epoch: record.epoch,
             homes: homes.clone(),
             write_mode: record.write_mode,
             local: if record.role == Role::Home { stored().and_then(|stored| stored.chain.accepted) } else { None },
+            foothold,
             rtt_micros: node.peers.rtt_micros(&homes).clamp(RTT_MICROS_MIN, RTT_MICROS_MAX),
             resend_micros: RESEND_MICROS,
             options: Options::default(),
@@ -113,7 +109,6 @@ impl Driver {
             deadlines: BTreeSet::new(),
             until: now,
             tickets: 0,
-            state_bytes: 0,
             ready: VecDeque::new(),
             settling: FuturesUnordered::new(),
             timers: BTreeMap::new(),
@@ -130,7 +125,7 @@ impl Driver {
             }
             if !self.machine.is_idle() {
                 self.advance().await;
-            } else if let Some(submission) = self.next_or_leave().await {
+            } else if let Some(submission) = self.node.proposers.leave(&self.key, &mut self.submitted, self.machine.foothold()) {
                 self.submit(submission);
             } else {
                 return;
@@ -154,28 +149,6 @@ impl Driver {
                 self.step(Input::Timer(timer));
             }
         }
-    }
-
-    /// The next operation, if there will be one soon; otherwise this proposer is nobody's any more.
-    async fn next_or_leave(&mut self) -> Option<Submission> {
-        if let Some(_permit) = self.may_rest() {
-            let proposers = &self.node.proposers;
-            let next = tokio::select! {
-                biased;
-                next = timeout(proposers.rest, self.submitted.recv()) => next.ok().flatten(),
-                () = proposers.closing.cancelled() => None,
-            };
-            if next.is_some() {
-                return next;
-            }
-        }
-        self.node.proposers.leave(&self.key, &mut self.submitted)
-    }
-
-    /// Leave to rest, if that is of use.
-    fn may_rest(&self) -> Option<OwnedSemaphorePermit> {
-        let is_of_use = self.machine.is_sticky() && self.state_bytes <= RESTING_BYTES_MAX && !self.node.proposers.closing.is_cancelled();
-        is_of_use.then(|| Arc::clone(&self.node.proposers.resting).try_acquire_owned().ok()).flatten()
     }
 
     fn submit(&mut self, submission: Submission) {
@@ -234,7 +207,6 @@ impl Driver {
     fn answer(&mut self, ticket: Ticket, answer: Result<Done, NotDone>) {
         if let Ok(done) = &answer {
             self.node.metrics.lin_rounds.observe(f64::from(done.receipt.rounds));
-            self.state_bytes = done.state.bytes();
         }
         if let Some(waiter) = self.waiting.remove(&ticket) {
             self.deadlines.remove(&(waiter.deadline, ticket));

@@ -7,19 +7,18 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use quorate_protocol::chain::Ballots;
 use quorate_protocol::chain::ballot::{Ballot, TooFarAhead};
 use quorate_protocol::chain::operation::{Done, NotDone, Operation};
+use quorate_protocol::chain::proposer::Foothold;
 use quorate_protocol::machine::Drawn;
 use quorate_protocol::outcome::{Outcome, Reason};
 use quorate_protocol::{BootId, BucketId};
 use quorate_ring::{NodeId, RingEpoch};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Target, driver};
 use crate::node::Node;
@@ -28,11 +27,8 @@ use crate::node::Node;
 /// more could not be remembered for retries.
 pub(super) const WAITING_MAX: usize = 512;
 
-/// Most proposers that are kept although they have nothing to do, because their next operation would need one round trip only.
-const RESTING_MAX: usize = 16_384;
-
-/// How long they are kept.
-const REST: Duration = Duration::from_secs(10);
+/// Keys of a shard of which it is remembered where their last proposer left off: some ten megabytes over all shards.
+const FOOTHOLDS_MAX: usize = 2_048;
 
 /// Locks among which keys are spread.
 const SHARDS: usize = 64;
@@ -47,34 +43,34 @@ pub(super) struct Submission {
     pub(super) answer: oneshot::Sender<Result<Done, NotDone>>,
 }
 
-type Shard = HashMap<Key, mpsc::Sender<Submission>>;
+#[derive(Default)]
+struct Shard {
+    working: HashMap<Key, mpsc::Sender<Submission>>,
+    /// Of keys whose next operation here needs one round trip only, unless somebody else comes in between.
+    footholds: HashMap<Key, Foothold>,
+}
+
+impl Shard {
+    fn remember(&mut self, key: &Key, foothold: Foothold) {
+        if self.footholds.len() >= FOOTHOLDS_MAX {
+            // Whichever comes first: another round trip is all that it costs.
+            let some = self.footholds.keys().next().cloned();
+            some.and_then(|key| self.footholds.remove(&key));
+        }
+        self.footholds.insert(key.clone(), foothold);
+    }
+}
 
 /// All proposers of a node, and the ballots they draw.
 pub(crate) struct Proposers {
     shards: Box<[Mutex<Shard>]>,
     ballots: Mutex<Ballots>,
-    pub(super) resting: Arc<Semaphore>,
-    /// How long a proposer waits for its next operation if that would need one round trip only.
-    pub(super) rest: Duration,
-    /// Cancelled when nobody is to rest any more.
-    pub(super) closing: CancellationToken,
 }
 
 impl Proposers {
     /// Proposers of one start of a node, which itself takes part in nothing up to `floor`; none at work.
     pub(crate) fn new(node: NodeId, boot: BootId, floor: Ballot) -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            ballots: Mutex::new(Ballots::new(node, boot).above(floor)),
-            rest: REST,
-            resting: Arc::new(Semaphore::new(RESTING_MAX)),
-            closing: CancellationToken::new(),
-        }
-    }
-
-    /// Sends those home that have nothing to do.
-    pub(crate) fn close(&self) {
-        self.closing.cancel();
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), ballots: Mutex::new(Ballots::new(node, boot).above(floor)) }
     }
 
     /// Has the key's proposer decide an operation. Dropping the wait changes nothing about the operation.
@@ -85,12 +81,15 @@ impl Proposers {
         {
             let key = (target.bucket.id, target.key.clone());
             let mut shard = node.proposers.shard(&key);
+            let Shard { working, footholds } = &mut *shard;
+            // Whoever takes it forgets it.
+            let foothold = footholds.remove(&key);
             let start = || {
                 let (sender, receiver) = mpsc::channel(WAITING_MAX);
-                driver::start(node, target, receiver);
+                driver::start(node, target, foothold, receiver);
                 sender
             };
-            let proposer = shard.entry(key).or_insert_with(start);
+            let proposer = working.entry(key).or_insert_with(start);
             if proposer.is_closed() {
                 // It ended without leaving: a bug, which must not cost the key its next operation.
                 *proposer = start();
@@ -111,11 +110,14 @@ impl Proposers {
     }
 
     /// The proposer of `key` leaves, unless somebody has handed it an operation.
-    pub(super) fn leave(&self, key: &Key, submitted: &mut mpsc::Receiver<Submission>) -> Option<Submission> {
+    pub(super) fn leave(&self, key: &Key, submitted: &mut mpsc::Receiver<Submission>, foothold: Option<Foothold>) -> Option<Submission> {
         let mut shard = self.shard(key);
         let more = submitted.try_recv().ok();
         if more.is_none() {
-            shard.remove(key);
+            shard.working.remove(key);
+            if let Some(foothold) = foothold {
+                shard.remember(key, foothold);
+            }
         }
         more
     }
@@ -128,15 +130,9 @@ impl Proposers {
         Ok(Drawn { ballot, next, hlc: node.clock.stamp() })
     }
 
-    /// Lets them rest for so long.
-    #[cfg(test)]
-    pub(crate) fn set_rest(&mut self, rest: Duration) {
-        self.rest = rest;
-    }
-
     /// Keys that have a proposer.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.lock().working.len()).sum()
     }
 }

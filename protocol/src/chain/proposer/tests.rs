@@ -204,6 +204,24 @@ fn a_steady_writer_of_a_linearizable_only_bucket_needs_one_round_trip() {
     assert_eq!(cluster.values(3), ["d"]);
 }
 
+/// A proposer is dropped when nothing is left to do; the one after it goes on from where it stood, unless somebody came in between.
+#[test]
+fn a_later_proposer_goes_on_in_one_round_trip() {
+    let mut cluster = Cluster::new();
+    cluster.write_mode = WriteMode::LinOnly;
+    let mut first = cluster.proposer(1);
+    cluster.run_at(&mut first, 1, put(1, 1, "a")).expect("a majority");
+    let foothold = first.foothold();
+    let later = |cluster: &Cluster| Proposer::new(ProposerPlan { foothold, ..cluster.plan(1) }, Tick(0));
+    let mut second = later(&cluster);
+    assert!(foothold.is_some() && second.is_sticky());
+    cluster.sent.clear();
+    cluster.run_at(&mut second, 1, put(1, 2, "b")).expect("a majority");
+    assert!(cluster.sent.iter().all(|(_, request)| !matches!(request, ChainRequest::Prepare { .. })));
+    assert_eq!(cluster.values(2), ["b"]);
+    assert!(!later(&cluster).is_sticky(), "it was used");
+}
+
 /// T13: without this refusal a delete that one replica accepts could be followed by a version it never saw.
 #[test]
 fn a_one_round_trip_write_is_refused_where_an_eventual_version_came_in_between() {
