@@ -174,7 +174,7 @@ fn settle_durable(shared: &Shared, write: &Write) {
 
 fn settle_given_up(shared: &Shared, write: &Write) {
     match &write.change {
-        Change::Record { key, .. } => shared.overlay.settle(key, write.seq),
+        Change::Record { key, .. } => shared.overlay.give_up(key, write.seq),
         Change::Hint { target, seq, .. } => shared.hints.forget(*target, *seq),
         Change::HintGone { .. } | Change::Node { .. } | Change::Peer { .. } => {}
     }

@@ -240,6 +240,13 @@ impl Store {
     /// # Errors
     /// `Engine` if RocksDB cannot read, `DamagedRecord` if the bytes are no record.
     pub fn read(&self, key: &StorageKey) -> Result<Option<KeyRecord>, StoreError> {
+        let at_hand = {
+            let stripe = self.shared.overlay.lock(key);
+            stripe.recent(key).filter(|_| stripe.on_its_way(key).is_none())
+        };
+        if let Some(record) = at_hand {
+            return Ok(Some(KeyRecord::clone(&record)).filter(|record| *record != KeyRecord::default()));
+        }
         let stored = self.shared.engine.record(key.as_bytes())?;
         Ok(stored.map(|bytes| record::decode(&bytes)).transpose()?)
     }
@@ -255,12 +262,8 @@ impl Store {
     /// # Errors
     /// As for [`Store::read`].
     pub fn applied(&self, key: &StorageKey) -> Result<KeyRecord, StoreError> {
-        let stripe = self.shared.overlay.lock(key);
-        let mut record = match stripe.on_its_way(key) {
-            Some(latest) => latest.value.as_deref().map(record::decode).transpose()?,
-            None => self.read(key)?,
-        }
-        .unwrap_or_default();
+        let mut stripe = self.shared.overlay.lock(key);
+        let mut record = KeyRecord::clone(&*self.stored(&mut stripe, key)?);
         stripe.held(key).apply(&mut record);
         Ok(record)
     }
@@ -318,20 +321,11 @@ impl Store {
         let Shared { engine, queue, overlay, node, .. } = &*self.shared;
         queue.admit()?;
         let mut stripe = overlay.lock(key);
-        let on_its_way = stripe.on_its_way(key);
-        let durable = match on_its_way {
-            None => engine.record(key.as_bytes())?,
-            Some(_) => None,
-        };
-        let before = match on_its_way {
-            None => durable.as_deref(),
-            Some(latest) => latest.value.as_deref(),
-        };
-        let stored = before.map(record::decode).transpose()?.unwrap_or_default();
-        let mut record = stored.clone();
+        let stored = self.stored(&mut stripe, key)?;
+        let mut record = KeyRecord::clone(&stored);
         stripe.held(key).apply(&mut record);
         let result = transition(&mut record);
-        let is_kept = record == stored
+        let is_kept = record == *stored
             || (keeping == Keeping::InMemoryIfSafe && stripe.may_hold(key) && {
                 let ceiling = node.promise_ceiling(record.chain.promised, queue);
                 let volatile = Volatile::between(&stored, &record, ceiling);
@@ -348,9 +342,24 @@ impl Store {
         }
         let value = (record != KeyRecord::default()).then(|| Bytes::from(record::encode(&record)));
         let (seq, commit) = queue.push(queue::Change::Record { key: key.clone(), value: value.clone() }, durability)?;
+        stripe.keep(key, Arc::new(record), value.as_ref().map_or(0, Bytes::len));
         stripe.queued(key, overlay::Latest { seq, value });
         drop(stripe);
         Ok(self.queued((result, commit)))
+    }
+
+    /// A key's record as it was written last, durable or not; the default if it never was.
+    fn stored(&self, stripe: &mut overlay::Stripe, key: &StorageKey) -> Result<Arc<KeyRecord>, StoreError> {
+        if let Some(recent) = stripe.recent(key) {
+            return Ok(recent);
+        }
+        let (record, bytes) = match stripe.on_its_way(key) {
+            Some(latest) => decoded(latest.value.as_deref())?,
+            None => decoded(self.shared.engine.record(key.as_bytes())?.as_deref())?,
+        };
+        let record = Arc::new(record);
+        stripe.keep(key, Arc::clone(&record), bytes);
+        Ok(record)
     }
 
     /// Writes what memory has held alone for `sweeps` calls of this for the same stripe. The stripes are 0 to [`Store::STRIPES`] - 1.
@@ -533,6 +542,11 @@ impl Drop for Store {
         }
         self.shared.engine.quiesce();
     }
+}
+
+/// A record and how long it is; the default of nothing.
+fn decoded(bytes: Option<&[u8]>) -> Result<(KeyRecord, usize), StoreError> {
+    Ok((bytes.map(record::decode).transpose()?.unwrap_or_default(), bytes.map_or(0, <[u8]>::len)))
 }
 
 /// A file's length, zero if it was removed since the directory was listed.

@@ -8,11 +8,16 @@
 //!   what memory held beyond the key's last write.
 //! - *Upon the end of its batch*, good or bad: the entry is removed, unless a later write has replaced it.
 //! - *Upon a full stripe*, and *upon closing*: nothing more is left to memory.
+//!
+//! Records that were changed lately are kept decoded besides, as they were written last: a round of consensus comes back to its key two or
+//! three times. Where nothing is on its way, that is what RocksDB holds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use quorate_protocol::KeyRecord;
 use quorate_protocol::chain::volatile::Volatile;
 
 use super::key::StorageKey;
@@ -39,10 +44,18 @@ struct Held {
 /// Keys of a stripe of which only memory holds something: a few megabytes over all stripes.
 const HELD_MAX: usize = 256;
 
+/// Records of a stripe that are kept decoded.
+const RECENT_MAX: usize = 64;
+
+/// Largest record, in bytes, that is kept decoded: some sixty megabytes over all stripes at most.
+const RECENT_BYTES_MAX: usize = 4 << 10;
+
 /// One stripe's keys.
 #[derive(Default)]
 pub(super) struct Stripe {
     on_its_way: HashMap<StorageKey, Latest>,
+    /// As they were written last.
+    recent: HashMap<StorageKey, Arc<KeyRecord>>,
     held: HashMap<StorageKey, Held>,
     sweep: u32,
     is_closed: bool,
@@ -51,6 +64,25 @@ pub(super) struct Stripe {
 impl Stripe {
     pub(super) fn on_its_way(&self, key: &StorageKey) -> Option<&Latest> {
         self.on_its_way.get(key)
+    }
+
+    /// A key's record as it was written last, if it is at hand.
+    pub(super) fn recent(&self, key: &StorageKey) -> Option<Arc<KeyRecord>> {
+        self.recent.get(key).cloned()
+    }
+
+    /// Keeps a record of so many bytes at hand, as it is stored or on its way.
+    pub(super) fn keep(&mut self, key: &StorageKey, record: Arc<KeyRecord>, bytes: usize) {
+        if bytes > RECENT_BYTES_MAX {
+            self.recent.remove(key);
+            return;
+        }
+        if self.recent.len() >= RECENT_MAX && !self.recent.contains_key(key) {
+            // Whichever comes first: reading it again is all that it costs.
+            let some = self.recent.keys().next().cloned();
+            some.and_then(|some| self.recent.remove(&some));
+        }
+        self.recent.insert(key.clone(), record);
     }
 
     /// What memory holds of a key beyond its last write.
@@ -108,6 +140,12 @@ impl Overlay {
     pub(super) fn lock(&self, key: &StorageKey) -> MutexGuard<'_, Stripe> {
         let index = key.hash64() as usize & (STRIPES - 1);
         self.stripes[index].lock()
+    }
+
+    /// Forgets the write `seq` of `key`, if it is still the key's latest, and what it wrote: it is not on the disk.
+    pub(super) fn give_up(&self, key: &StorageKey, seq: WriteSeq) {
+        self.lock(key).recent.remove(key);
+        self.settle(key, seq);
     }
 
     /// Forgets the write `seq` of `key`, if it is still the key's latest.
