@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_anti_entropy::{Handoff, HandoffInput};
 use quorate_protocol::chain::message::ChainReply;
+use quorate_protocol::chain::proposer::Foothold;
 use quorate_protocol::chain::volatile::Ceiling;
 use quorate_protocol::chain::{Ballot, Ballots};
 use quorate_protocol::hlc::{Hlc, HybridClock};
@@ -153,6 +154,8 @@ struct Process {
     forwarded: BTreeMap<u64, Forwarded>,
     /// The proposer of each key, among the operations.
     proposers: BTreeMap<Key, u64>,
+    /// Where the last proposer of a key has left off.
+    footholds: BTreeMap<Key, Foothold>,
     ballots: Option<Ballots>,
     /// How far promises may be given from memory.
     promises: Ceiling,

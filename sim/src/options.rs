@@ -81,8 +81,6 @@ pub struct NodeOptions {
     pub fallback_keys_max: usize,
     /// Wait before a proposer sends a message again, in microseconds.
     pub resend_micros: u64,
-    /// A node keeps its proposers while nobody waits for them.
-    pub keeps_proposers: bool,
     /// How long after its deadline a message about a chain is still taken, in microseconds: how late a coordinator that stood still may
     /// come.
     pub late_micros: u64,
@@ -238,7 +236,6 @@ fn node(seed: u64) -> NodeOptions {
         fallback_keys_max: random.pick(&[0, 1, 100]),
         // Far sooner than a disk can answer, a run is about nothing else.
         resend_micros: random.pick(&[5_000, 50_000, 300_000]).max(sync_micros_max / 4),
-        keeps_proposers: random.chance(500),
         late_micros: random.pick(&[0, 20_000_000]),
     }
 }

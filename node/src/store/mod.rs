@@ -318,7 +318,7 @@ impl Store {
         keeping: Keeping,
         transition: impl FnOnce(&mut KeyRecord) -> T,
     ) -> Result<(T, Commit), StoreError> {
-        let Shared { engine, queue, overlay, node, .. } = &*self.shared;
+        let Shared { queue, overlay, node, .. } = &*self.shared;
         queue.admit()?;
         let mut stripe = overlay.lock(key);
         let stored = self.stored(&mut stripe, key)?;

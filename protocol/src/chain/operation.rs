@@ -107,6 +107,8 @@ pub(super) struct Step {
     pub(super) context: Context,
     /// A failure that nobody need remember if it is answered from a chosen state, first and alone.
     pub(super) is_failure: bool,
+    /// The state contained it before.
+    pub(super) is_found: bool,
 }
 
 impl Done {
@@ -121,9 +123,9 @@ impl Operation {
     /// Evaluates the operation on a state that has absorbed what there was to absorb.
     pub(super) fn evaluate(&self, state: &ChainState, author: Authorship, options: Options) -> Step {
         let Some(op) = &self.op else { return self.anonymous(state, author) };
-        let nothing = |decision| Step { decision, next: state.clone(), context: Context::empty(), is_failure: false };
+        let nothing = |decision| Step { decision, next: state.clone(), context: Context::empty(), is_failure: false, is_found: false };
         match look(&state.once, op, options) {
-            Verdict::Known(recorded) => return nothing(decision_of(recorded)),
+            Verdict::Known(recorded) => return Step { is_found: true, ..nothing(decision_of(recorded)) },
             Verdict::Superseded => return nothing(Decision::Superseded),
             Verdict::TooOld => return nothing(Decision::TooOld),
             Verdict::New if op.issued_ms > author.hlc.ms().saturating_add(ISSUED_AHEAD_MS_MAX) => return nothing(Decision::TooNew),
@@ -148,7 +150,7 @@ impl Operation {
         let is_failure = matches!(decision, Decision::Conflict { .. } | Decision::Inapplicable { .. });
         let context = next.siblings.context().clone();
         match next.record(op, recorded, author) {
-            Ok(next) => Step { decision, next, context, is_failure },
+            Ok(next) => Step { decision, next, context, is_failure, is_found: false },
             Err(_full) => nothing(Decision::Crowded),
         }
     }
@@ -157,7 +159,7 @@ impl Operation {
         let (next, effect) = state.apply(&self.change, author);
         debug_assert_eq!((&next, &effect), (state, &Effect::Applied(None)), "what has an effect has a name");
         let decision = Decision::Applied { token: next.token(), result: None };
-        Step { decision, context: next.siblings.context().clone(), next, is_failure: false }
+        Step { decision, context: next.siblings.context().clone(), next, is_failure: false, is_found: false }
     }
 
     /// What is known of the operation's effect when it is given up. `sent` says that a state with it was sent to a replica.

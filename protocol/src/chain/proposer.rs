@@ -420,7 +420,7 @@ impl Proposer {
             out.sometimes(Mark::CasFailureUnrecorded);
             let decision = step.decision.clone().unrecorded().at(base.token());
             let context = base.siblings.context().clone();
-            let step = Step { decision, next: base, context, is_failure: true };
+            let step = Step { decision, next: base, context, is_failure: true, is_found: false };
             let ticket = *ticket;
             return self.conclude(now, vec![(ticket, step)], out);
         }
@@ -525,7 +525,7 @@ impl Proposer {
             let waiting = self.queue.remove(at).expect("it was just found");
             match step.decision {
                 Decision::Superseded => out.sometimes(Mark::OnceSuperseded),
-                _ if waiting.operation.op.is_some() && step.context.is_empty() => out.sometimes(Mark::OnceFound),
+                _ if step.is_found => out.sometimes(Mark::OnceFound),
                 _ => {}
             }
             let (receipt, sent) = (self.receipt(now, &waiting), waiting.sent || waiting.operation.tainted);

@@ -2,7 +2,8 @@
 //!
 //! **Rules.**
 //! - *Upon a change of a key*: give it to the key's proposer. A proposer is a process's memory; a node that comes to another ring epoch
-//!   makes a new one and leaves the old one to the operations that it has.
+//!   makes a new one and leaves the old one to the operations that it has. One that has nothing left to do is dropped, and so hears no
+//!   answers any more; its foothold is remembered, until the next proposer takes it.
 //! - *Upon a read that needs consensus*: give the proposer an operation that changes nothing.
 //! - *Upon a state accepted here that is not known to be chosen*: if that is still so after a while, longer on later home replicas, read
 //!   the key as a client would. A process that starts looks for such states among its records.
@@ -74,24 +75,36 @@ impl Node {
         if let Some(number) = known.filter(of_epoch) {
             return number;
         }
-        let local = self.disk.durable().records.get(&key).and_then(|record| record.chain.accepted.clone());
+        let foothold = self.process.footholds.remove(&key);
         let plan = ProposerPlan {
             me: self.id,
             epoch,
             homes: env.homes[usize::from(key.0)].clone(),
             write_mode: env.options.keys[usize::from(key.0)].write_mode,
-            local,
-            foothold: None,
+            local: self.disk.latest(key).chain.accepted,
+            foothold,
             rtt_micros: env.options.network.delay_micros_max * 2 + env.options.node.sync_micros_max / 2,
             resend_micros: env.options.node.resend_micros,
             options: env.options.core,
         };
-        let machine = Machine::Propose(Box::new(Proposer::new(plan, env.now)), Outbox::default(), BTreeMap::new(), Box::default());
+        let proposer = Proposer::new(plan, env.now);
+        let basis = Basis { chosen: foothold.filter(|_| proposer.is_sticky()).map_or(Ballot::ZERO, |at| at.chosen), ..Basis::default() };
+        let machine = Machine::Propose(Box::new(proposer), Outbox::default(), BTreeMap::new(), Box::new(basis));
         let subject = Subject { key, deadline: env.now, epoch, begin_by: None };
         let number = self.number();
         self.process.operations.insert(number, Operation::new(machine, subject, Asker::Finisher));
         self.process.proposers.insert(key, number);
         number
+    }
+
+    /// An operation has nothing left to do. If it is the key's proposer, its foothold is for the next one.
+    pub(super) fn leave(&mut self, number: u64, done: &Operation) {
+        let Machine::Propose(proposer, ..) = &done.machine else { return };
+        let key = done.subject.key;
+        if self.process.proposers.get(&key) == Some(&number) {
+            self.process.proposers.remove(&key);
+            self.process.footholds.extend(proposer.foothold().map(|foothold| (key, foothold)));
+        }
     }
 
     /// Reads a key at `linearizable`.
@@ -184,6 +197,8 @@ pub(super) struct Basis {
     accepted: BTreeMap<NodeId, Ballot>,
     /// What it proposed last: without promises, it extends that.
     last: Option<Accepted>,
+    /// What it extends without promises as long as it has proposed nothing: the foothold of the proposer before it.
+    chosen: Ballot,
 }
 
 impl Basis {
@@ -201,7 +216,7 @@ impl Basis {
     /// The ballot of the state that the one at `ballot` extends.
     fn under(&self, ballot: Ballot) -> Ballot {
         let promised = || self.accepted.values().max().copied().unwrap_or_default();
-        let last = || self.last.as_ref().map_or(Ballot::ZERO, |last| last.ballot);
+        let last = || self.last.as_ref().map_or(self.chosen, |last| last.ballot);
         if self.ballot == ballot { promised() } else { last() }
     }
 }

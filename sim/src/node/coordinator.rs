@@ -197,9 +197,10 @@ impl Node {
                 self.want(env, number, subject, wanted);
             }
         }
-        let keeps_proposers = env.options.node.keeps_proposers;
-        if self.process.operations.get(&number).is_some_and(|operation| operation.is_done(env.now, keeps_proposers)) {
-            self.process.operations.remove(&number);
+        if self.process.operations.get(&number).is_some_and(Operation::is_done)
+            && let Some(done) = self.process.operations.remove(&number)
+        {
+            self.leave(number, &done);
         }
     }
 

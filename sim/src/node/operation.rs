@@ -66,17 +66,14 @@ impl Operation {
         Self { machine, subject, asker, out: BTreeMap::new(), ready: VecDeque::new() }
     }
 
-    /// Whether nothing can come of it any more. A proposer that is kept may always be asked again.
-    pub(super) fn is_done(&self, now: Tick, keeps_proposers: bool) -> bool {
+    /// Whether nothing can come of it any more.
+    pub(super) fn is_done(&self) -> bool {
         self.ready.is_empty()
             && match &self.machine {
                 Machine::Read(read, _) => read.is_done(),
                 Machine::Write(write, _) => write.is_done(),
                 Machine::ChainRead(read, _) => read.is_done(),
-                Machine::Propose(proposer, ..) => {
-                    let has_answers = self.out.is_empty() || self.subject.deadline < now;
-                    proposer.is_idle() && !proposer.is_sticky() && !keeps_proposers && has_answers
-                }
+                Machine::Propose(proposer, ..) => proposer.is_idle(),
             }
     }
 

@@ -46,7 +46,6 @@ pub(super) fn options(cast: &Cast) -> Options {
             // A fallback forgets a key as soon as it has handed it over.
             fallback_keys_max: 0,
             resend_micros: 400_000,
-            keeps_proposers: true,
             late_micros: 60_000_000,
         },
         client: ClientOptions {
