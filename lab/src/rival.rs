@@ -223,6 +223,7 @@ mod tests {
             ours("put", "linearizable", 3_600.0 * factor),
             on("lin_only bucket", ours("put", "linearizable", 5_000.0 * factor)),
             ours("cas", "linearizable", 4_500.0 * factor),
+            on("lin_only bucket", ours("cas", "linearizable", 6_300.0 * factor)),
             on("one key", ours("cas", "linearizable", 1_800.0 * factor)),
         ]
     }
@@ -239,6 +240,7 @@ mod tests {
             ("put@linearizable", 0.9, Some(true)),
             ("put@linearizable(lin_only bucket)", 1.25, Some(true)),
             ("cas@linearizable", 1.5, Some(false)),
+            ("cas@linearizable(lin_only bucket)", 2.1, Some(true)),
             ("cas@linearizable(one key)", 0.4, Some(true)),
         ];
         assert_eq!(ratios, expected);
