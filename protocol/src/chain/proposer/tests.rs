@@ -128,6 +128,9 @@ fn an_operation_behind_its_lane_is_superseded() {
     cluster.run(1, put(1, 2, "later")).expect("a majority");
     let zombie = cluster.run(2, put(1, 1, "earlier")).expect("answered");
     assert_eq!(zombie.decision, Decision::Superseded);
+    assert_eq!(zombie.outcome_of_nothing(), Outcome::NotApplied, "it was never sent before, and did nothing now");
+    let retry = cluster.run(2, retried(put(1, 1, "earlier"))).expect("answered");
+    assert_eq!((&retry.decision, retry.outcome_of_nothing()), (&Decision::Superseded, Outcome::Unknown));
     assert_eq!(cluster.values(3), ["later"]);
 }
 
