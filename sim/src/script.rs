@@ -30,6 +30,8 @@ mod cluster;
 mod command;
 mod mistake;
 mod show;
+mod told;
+mod transcript;
 
 use std::collections::BTreeSet;
 
@@ -37,16 +39,18 @@ use bytes::Bytes;
 use quorate_protocol::chain::Change;
 use quorate_protocol::chain::state::{Expect, Function};
 use quorate_protocol::replica::Seen;
-use quorate_protocol::{Body, Defect, Level, Tick};
+use quorate_protocol::{Body, Level, Tick};
 use quorate_ring::NodeId;
 
 use self::cluster::options;
 use self::command::{Cast, Command, Deed, Expected, Sight, What};
 pub use self::mistake::Mistake;
 use self::show::{contents, remark, standing, versions};
+pub use self::told::{TOLD, Told};
+pub use self::transcript::{INDENT, MistakeAt, Transcript};
 use crate::client::{Doing, Intent};
 use crate::fault::{Episode, Fault};
-use crate::judge::judge;
+use crate::judge::{Violation, judge};
 use crate::message::{Address, Key};
 use crate::trace::Line;
 use crate::world::World;
@@ -65,13 +69,6 @@ const LOOK_MICROS: u64 = 1_000;
 
 /// Longest virtual time to wait for something to end, in microseconds.
 const WAIT_MICROS_MAX: u64 = 20_000_000;
-
-/// Planted bugs that chance comes to too seldom, each with the script that tells how it happens: several operations must meet within a few
-/// messages, in one order of many.
-pub const TOLD: [(Defect, &str); 2] = [
-    (Defect::CleanJudgedByReplier, "linearizable/judging_by_what_the_replier_has_accepted_is_caught"),
-    (Defect::BallotReusedAfterRestart, "linearizable/counting_ballots_from_the_start_again_is_caught"),
-];
 
 /// Where a script is played.
 #[derive(Debug, Default)]
@@ -95,6 +92,12 @@ impl Stage {
             (_, None) => Err(Mistake::NoCluster),
         }
     }
+
+    /// What the last `judge` found.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.play.as_ref().map_or(&[], |play| play.violations.as_slice())
+    }
 }
 
 /// A script under way.
@@ -103,6 +106,7 @@ struct Play {
     world: World,
     begin: Tick,
     written: BTreeSet<String>,
+    violations: Vec<Violation>,
 }
 
 impl Play {
@@ -115,7 +119,7 @@ impl Play {
         world.run_until(Tick(READY_MICROS));
         world.trace.take();
         world.recorder.origin = world.now;
-        let play = Self { begin: world.now, world, written: BTreeSet::new() };
+        let play = Self { begin: world.now, world, written: BTreeSet::new(), violations: Vec::new() };
         let homes: Vec<String> = play.homes().iter().map(NodeId::to_string).collect();
         let said = vec![format!("{KEY} lives on {}", homes.join(" "))];
         Ok((play, said))
@@ -283,10 +287,11 @@ impl Play {
         let mut violations = judge(&self.world.options, &mut self.world.recorder, u64::MAX).violations;
         violations.extend(self.world.census.violations.iter().cloned());
         self.world.recorder.history.finals.clear();
-        if violations.is_empty() {
+        self.violations = violations;
+        if self.violations.is_empty() {
             return vec!["no promise broken".to_owned()];
         }
-        violations.iter().map(ToString::to_string).collect()
+        self.violations.iter().map(ToString::to_string).collect()
     }
 }
 

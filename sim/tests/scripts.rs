@@ -13,10 +13,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use quorate_sim::script::{Mistake, Stage, TOLD};
-
-/// What stands before every line of an answer.
-const INDENT: &str = "    ";
+use quorate_protocol::notes::Mark;
+use quorate_sim::campaign::RARE;
+use quorate_sim::script::{INDENT, MistakeAt, TOLD, Told, Transcript};
 
 /// Lines shown of either side of a difference.
 const SHOWN: usize = 6;
@@ -37,33 +36,9 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).expect("scripts have plain names")
 }
 
-/// A command that could not be done.
-#[derive(Debug, PartialEq, Eq)]
-struct MistakeAt {
-    line: usize,
-    mistake: Mistake,
-}
-
-impl fmt::Display for MistakeAt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.mistake)
-    }
-}
-
 /// Performs a script. Returns it with what its commands answer now, in place of the answers that it had.
 fn perform(script: &str) -> Result<String, MistakeAt> {
-    let mut stage = Stage::default();
-    let mut told = String::new();
-    for (number, line) in script.lines().enumerate().filter(|(_, line)| !line.starts_with(INDENT)) {
-        tell(&mut told, "", line);
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        for answer in stage.perform(line).map_err(|mistake| MistakeAt { line: number + 1, mistake })? {
-            tell(&mut told, INDENT, &answer);
-        }
-    }
-    Ok(told)
+    Transcript::perform(script).map(|transcript| transcript.text)
 }
 
 /// All that a script's commands of this name have answered.
@@ -78,12 +53,6 @@ fn answers<'a>(script: &'a str, command: &str) -> Vec<&'a str> {
         }
     }
     answers
-}
-
-fn tell(told: &mut String, indent: &str, line: &str) {
-    told.push_str(indent);
-    told.push_str(line);
-    told.push('\n');
 }
 
 /// Where two transcripts first differ.
@@ -179,10 +148,23 @@ fn every_planted_bug_is_caught_and_nothing_else_is() {
 
 #[test]
 fn bugs_that_chance_does_not_come_to_have_their_scripts() {
-    for (bug, script) in TOLD {
-        let text = std::fs::read_to_string(root().join(script)).expect("a script can be read");
-        assert!(text.lines().any(|line| line.starts_with("cluster ") && line.ends_with(&format!(" bug={bug}"))), "{script}");
+    for Told { bug, name, script } in TOLD {
+        let is_planted = script.lines().any(|line| line.starts_with("cluster ") && line.ends_with(&format!(" bug={bug}")));
+        assert!(is_planted, "{name}");
+        let played = Told::of(bug).map(Told::play).expect("a bug that is told");
+        assert!(!played.violations.is_empty() && played.text == script, "{name}");
     }
+}
+
+#[test]
+fn branches_that_chance_takes_too_seldom_are_taken_by_scripts() {
+    let is_taken = |mark: &Mark| {
+        let paths = FOLDERS.iter().flat_map(|folder| entries(&root().join(folder)));
+        let texts = paths.map(|path| std::fs::read_to_string(path).expect("a script can be read"));
+        let line = format!(" marks {mark}");
+        texts.filter(|text| !text.contains(" bug=")).any(|text| text.lines().any(|told| told.ends_with(&line)))
+    };
+    assert_eq!(RARE.iter().filter(|mark| !is_taken(mark)).collect::<Vec<_>>(), Vec::<&Mark>::new());
 }
 
 #[test]

@@ -11,6 +11,9 @@ use super::support::cli::{Ran, run};
 /// A bug that few seeds hide.
 const BUG: &str = "repair-overwrites";
 
+/// A bug that only its script shows.
+const TOLD_BUG: &str = "ballot-reused-after-restart";
+
 /// Runs the command that another one printed.
 async fn repeat(line: &str) -> Ran {
     let arguments: Vec<&str> = line.split_whitespace().collect();
@@ -70,6 +73,21 @@ async fn a_planted_bug_is_found_made_small_and_repeated() {
     let verdict = fs::read_to_string(Path::new(out).join("verdict.json")).expect("a verdict");
     let verdict: Value = serde_json::from_str(&verdict).expect("JSON");
     assert_eq!(verdict["trace_hash"], told(&found, "trace hash"));
+}
+
+#[tokio::test]
+async fn a_bug_that_chance_comes_to_too_seldom_is_shown_by_its_script() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let out = directory.path().to_str().expect("a path of text");
+    let played = run(&["sim", "--bug", TOLD_BUG, "--out", out]).await.exits(9);
+    let again = repeat(told(&played, "repeat with:")).await.exits(9);
+    assert_eq!(again.stdout, played.stdout);
+    let written = fs::read_to_string(directory.path().join("script.txt")).expect("a script");
+    assert!(played.text().starts_with(&written) && told(&played, "violation:").starts_with("ballot-used-twice"), "{played}");
+
+    let after_seeds = run(&["sim", "--bug", TOLD_BUG, "--seeds", "3", "--output", "json"]).await.exits(9).json();
+    assert_eq!((&after_seeds["verdict"], &after_seeds["seeds"]), (&"violation".into(), &3.into()), "{after_seeds}");
+    assert_eq!(after_seeds["script"]["violations"][0]["kind"], "ballot-used-twice", "{after_seeds}");
 }
 
 #[tokio::test]

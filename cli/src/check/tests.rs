@@ -6,8 +6,9 @@ use clap::Parser;
 use quorate_checker::verdict::Method;
 use quorate_protocol::Defect;
 use quorate_sim::judge::Violation as SimViolation;
-use quorate_sim::options::{Limits as SimLimits, Options};
+use quorate_sim::options::{Limits as SimLimits, Options, Traffic};
 use quorate_sim::run::{Report as SimReport, simulate};
+use quorate_sim::script::Told;
 
 use super::*;
 
@@ -127,17 +128,19 @@ const SEEDS_PER_BUG: u64 = 2_000;
 
 /// The first run with a bug that breaks a promise.
 fn broken_by(defect: Defect) -> SimReport {
-    let limits = SimLimits { defect: Some(defect), ..SimLimits::default() };
+    let limits = SimLimits { defect: Some(defect), traffic: Traffic::showing(defect), ..SimLimits::default() };
     let mut runs = (1..=SEEDS_PER_BUG).map(|seed| simulate(&Options::draw(seed, limits.clone()), false));
     runs.find(|report| !report.violations.is_empty()).unwrap_or_else(|| panic!("{defect} is not found"))
 }
 
-/// What the simulator finds in a history, this command finds in it too; of the rest it says that it could not judge it.
+/// What the simulator finds in a history, this command finds in it too; of the rest it says that it could not judge it. Scripts write no
+/// histories down, and so bugs that only they show are left out.
 #[test]
 fn every_planted_bug_shows_in_the_history_alone_or_is_said_to_lie_beyond() {
     thread::scope(|scope| {
         for half in 0..2 {
-            scope.spawn(move || Defect::ALL.iter().copied().skip(half).step_by(2).for_each(shows_or_lies_beyond));
+            let searched = Defect::ALL.iter().copied().filter(|bug| Told::of(*bug).is_none());
+            scope.spawn(move || searched.skip(half).step_by(2).for_each(shows_or_lies_beyond));
         }
     });
 }

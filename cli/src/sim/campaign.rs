@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use super::failure::{Failure, FailureFields};
 use super::quiet::quietly;
-use super::{SEEDS_DEFAULT, Sim, parallel};
+use super::story::{Story, StoryFields};
+use super::{Sim, parallel};
 use crate::bulk::progress::Display;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -59,8 +60,7 @@ pub(super) struct Took {
 
 impl Plan {
     fn of(command: &Sim) -> Self {
-        let seeds = command.seeds.unwrap_or(SEEDS_DEFAULT);
-        Self { from: command.from, seeds, jobs: command.jobs(), limits: command.limits() }
+        Self { from: command.from, seeds: command.seeds(), jobs: command.jobs(), limits: command.limits() }
     }
 
     /// Runs seed after seed until one fails, and those below it to their end.
@@ -122,6 +122,8 @@ struct CampaignFields<'a> {
     doubts: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<StoryFields<'a>>,
 }
 
 /// A campaign in a word.
@@ -151,31 +153,36 @@ pub(super) fn run(command: &Sim, output: Output) -> Result<Exit, CliError> {
     let plan = Plan::of(command);
     let done = plan.run();
     let doubts = if done.failed.is_some() { Vec::new() } else { plan.doubts(&done.campaign) };
-    let verdict = match (&done.failed, plan.limits.defect) {
+    let Done { campaign, failed, took } = done;
+    let script = command.told().filter(|_| failed.is_none());
+    let story = script.map(|told| Story::play(told, command.out.as_deref())).transpose()?;
+    let verdict = match (&failed, plan.limits.defect) {
         (Some(_), _) => Verdict::Violation,
+        (None, Some(_)) if story.as_ref().is_some_and(Story::is_violation) => Verdict::Violation,
         (None, Some(_)) => Verdict::BugNotFound,
         (None, None) if doubts.is_empty() => Verdict::Clean,
         (None, None) => Verdict::Untested,
     };
-    let failure = done.failed.map(|report| Failure::examine(report, command)).transpose()?;
+    let failure = failed.map(|report| Failure::examine(report, command)).transpose()?;
     match output {
-        Output::Json => output::print_json(&fields(&plan, &done.campaign, done.took, verdict, doubts, failure.as_ref()))?,
+        Output::Json => {
+            let (failure, script) = (failure.as_ref().map(Failure::fields), story.as_ref().map(Story::fields));
+            output::print_json(&CampaignFields { failure, script, ..fields(&plan, &campaign, took, verdict, doubts) })?;
+        }
         Output::Table | Output::Raw => {
-            output::print(told(&plan, &done.campaign, done.took).trim_end())?;
-            output::print(conclusion(&plan, verdict, &doubts, failure.as_ref()))?;
+            if plan.seeds > 0 {
+                output::print(told(&plan, &campaign, took).trim_end())?;
+            }
+            match &story {
+                Some(story) => output::print(story.told())?,
+                None => output::print(conclusion(&plan, verdict, &doubts, failure.as_ref()))?,
+            }
         }
     }
     Ok(verdict.exit())
 }
 
-fn fields<'a>(
-    plan: &Plan,
-    campaign: &Campaign,
-    took: Took,
-    verdict: Verdict,
-    doubts: Vec<String>,
-    failure: Option<&'a Failure>,
-) -> CampaignFields<'a> {
+fn fields<'a>(plan: &Plan, campaign: &Campaign, took: Took, verdict: Verdict, doubts: Vec<String>) -> CampaignFields<'a> {
     CampaignFields {
         outcome: "ok",
         exit: verdict.exit(),
@@ -189,7 +196,8 @@ fn fields<'a>(
         seeds_per_second: speed(campaign, took.wall),
         seeds_per_cpu_second: speed(campaign, took.cpu),
         doubts,
-        failure: failure.map(Failure::fields),
+        failure: None,
+        script: None,
     }
 }
 

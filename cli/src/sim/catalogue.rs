@@ -1,8 +1,9 @@
 //! `quorate sim --catalogue FILE`: how soon each planted bug is found, and by which check.
 //!
 //! - First a clean campaign: checks that cry wolf would find every bug. If it fails, nothing is written.
-//! - Then, for every bug, trials in ranges of seeds of their own, each up to the first seed that fails.
-//! - *Upon a bug that no trial found*: the table says so, and the exit is 9.
+//! - Then, for every bug, trials in ranges of seeds of their own, each up to the first seed that fails, under the workload that shows it.
+//! - *Upon a bug that chance comes to too seldom*: no trials; its script is played, and the table names it.
+//! - *Upon a bug that no trial found, and no script*: the table says so, and the exit is 9.
 //!
 //! The table depends on the code and the arguments alone: whoever runs the command again gets the same file.
 
@@ -13,13 +14,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use quorate_protocol::Defect;
-use quorate_sim::options::{Limits, Options};
+use quorate_sim::options::{Limits, Options, Traffic};
 use quorate_sim::run::simulate;
+use quorate_sim::script::{TOLD, Told};
 use serde::Serialize;
 
 use super::campaign::Plan;
 use super::failure::Failure;
 use super::quiet::quietly;
+use super::story::SCRIPTS;
 use super::{CATALOGUE_SEEDS_DEFAULT, Sim, parallel};
 use crate::bulk::progress::Display;
 use crate::error::CliError;
@@ -34,7 +37,15 @@ type Trial = Option<(u64, &'static str)>;
 #[derive(Debug)]
 struct Entry {
     defect: Defect,
-    trials: Vec<Trial>,
+    evidence: Evidence,
+}
+
+/// What shows a bug.
+#[derive(Debug)]
+enum Evidence {
+    Searched(Vec<Trial>),
+    /// A script, and the check that saw it there.
+    Told(&'static Told, Option<&'static str>),
 }
 
 /// What was searched.
@@ -68,6 +79,9 @@ struct BugFields {
     seeds_median: Option<u64>,
     seeds_max: Option<u64>,
     checks: BTreeMap<&'static str, usize>,
+    /// What was played instead of a search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<&'static str>,
 }
 
 pub(super) fn run(command: &Sim, file: &Path, output: Output) -> Result<Exit, CliError> {
@@ -88,7 +102,7 @@ pub(super) fn run(command: &Sim, file: &Path, output: Output) -> Result<Exit, Cl
     }
     let entries = search.run();
     fs::write(file, search.page(&entries)).map_err(unwritable)?;
-    let missed: Vec<&str> = entries.iter().filter(|entry| entry.found() == 0).map(|entry| entry.defect.name()).collect();
+    let missed: Vec<&str> = entries.iter().filter(|entry| entry.checks().is_empty()).map(|entry| entry.defect.name()).collect();
     let exit = if missed.is_empty() { Exit::Ok } else { Exit::CheckFailed };
     let bugs = entries.iter().map(Entry::fields).collect();
     let Search { trials, .. } = search;
@@ -107,28 +121,34 @@ pub(super) fn run(command: &Sim, file: &Path, output: Output) -> Result<Exit, Cl
 
 impl Search {
     fn run(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = Defect::ALL.iter().map(|defect| Entry { defect: *defect, trials: vec![None; 0] }).collect();
-        let (trials, all) = (self.trials, self.trials * Defect::ALL.len() as u64);
+        let searched: Vec<Defect> = Defect::ALL.iter().copied().filter(|bug| Told::of(*bug).is_none()).collect();
+        let (trials, all) = (self.trials, self.trials * searched.len() as u64);
         let mut progress = Display::new("searches", Some(all));
         let mut results: BTreeMap<u64, Trial> = BTreeMap::new();
-        let defect = |number: u64| usize::try_from(number / trials).expect("a few dozen bugs");
-        let work = |number: u64| self.trial(Defect::ALL[defect(number)], number % trials);
+        let defect = |number: u64| searched[usize::try_from(number / trials).expect("a few dozen bugs")];
+        let work = |number: u64| self.trial(defect(number), number % trials);
         parallel::each(self.jobs, all, work, |number, trial| {
             results.insert(number, trial);
             progress.at(results.len() as u64, "");
             ControlFlow::Continue(())
         });
         progress.end();
+        let mut found: BTreeMap<Defect, Vec<Trial>> = BTreeMap::new();
         for (number, trial) in results {
-            entries[defect(number)].trials.push(trial);
+            found.entry(defect(number)).or_default().push(trial);
         }
-        entries
+        let entry = |defect: &Defect| {
+            let told = Told::of(*defect).map(|told| Evidence::Told(told, told.play().violations.first().map(|violation| violation.kind)));
+            let searched = || Evidence::Searched(found.remove(defect).unwrap_or_default());
+            Entry { defect: *defect, evidence: told.unwrap_or_else(searched) }
+        };
+        Defect::ALL.iter().map(entry).collect()
     }
 
     /// Searches for a bug in a range of seeds of its own.
     fn trial(&self, defect: Defect, trial: u64) -> Trial {
         let first = self.from.wrapping_add(trial * self.seeds);
-        let limits = Limits { defect: Some(defect), ..Limits::default() };
+        let limits = Limits { defect: Some(defect), traffic: Traffic::showing(defect), ..Limits::default() };
         (0..self.seeds).find_map(|number| {
             let options = Options::draw(first.wrapping_add(number), limits.clone());
             let report = quietly(|| simulate(&options, false));
@@ -150,16 +170,21 @@ impl Search {
              ```\n\n\
              which gives the same table whenever it is run on the same code. Each bug was searched for {trials} times, in seeds of its own each\n\
              time: from {from} on, from {} on, and so on, up to the first seed that failed or for {seeds} seeds. *Median* and *most* count\n\
-             these seeds; *found by* says which check told it first, and in how many searches. To see one:\n\n\
+             these seeds; *found by* says which check told it first, and in how many searches. Bugs of the eventual levels were searched for\n\
+             under `--workload eventual`, those of consensus under all workloads in turn. To see one:\n\n\
              ```sh\n\
              quorate sim --bug {} --seeds {seeds}    # exit 9, and prints the command that repeats the run it found\n\
              ```\n\n\
+             A bug that shows only when several operations meet within a few messages, in one order of many, was not searched for. It has a\n\
+             *script* instead, which tells message by message how it happens: `quorate sim --bug {}` plays it, exit 9, and\n\
+             so does the test `linearizable` in `sim/tests/scripts.rs`.\n\n\
              **Without a bug** the same checks found nothing in the seeds {from} to {last}, so fewer than one run in {} cries wolf or fails\n\
              (no failure in n trials: below 3/n with 95 % confidence). `quorate sim --seeds N` adds to n.\n\n\
              | bug | what it does | found by | median | most | found |\n\
              |---|---|---|---:|---:|---:|\n",
             from + seeds,
             Defect::ALL[0],
+            TOLD[0].bug,
             seeds / 3,
         );
         for entry in entries {
@@ -170,27 +195,36 @@ impl Search {
 }
 
 impl Entry {
+    fn trials(&self) -> &[Trial] {
+        match &self.evidence {
+            Evidence::Searched(trials) => trials,
+            Evidence::Told(..) => &[],
+        }
+    }
+
     fn found(&self) -> usize {
-        self.trials.iter().flatten().count()
+        self.trials().iter().flatten().count()
     }
 
     /// The middle of the trials' seeds, trials that found nothing being the longest; `None` if that is one of them.
     fn median(&self) -> Option<u64> {
-        let mut seeds: Vec<u64> = self.trials.iter().map(|trial| trial.map_or(u64::MAX, |(seeds, _)| seeds)).collect();
+        let mut seeds: Vec<u64> = self.trials().iter().map(|trial| trial.map_or(u64::MAX, |(seeds, _)| seeds)).collect();
         seeds.sort_unstable();
         let middle = seeds.len().checked_sub(1)? / 2;
         Some(seeds[middle]).filter(|seeds| *seeds != u64::MAX)
     }
 
     fn most(&self) -> Option<u64> {
-        let all: Option<Vec<u64>> = self.trials.iter().map(|trial| trial.map(|(seeds, _)| seeds)).collect();
+        let all: Option<Vec<u64>> = self.trials().iter().map(|trial| trial.map(|(seeds, _)| seeds)).collect();
         all.and_then(|seeds| seeds.into_iter().max())
     }
 
+    /// How often which check told it first.
     fn checks(&self) -> BTreeMap<&'static str, usize> {
         let mut checks = BTreeMap::new();
-        for (_, kind) in self.trials.iter().flatten() {
-            *checks.entry(*kind).or_default() += 1;
+        let told = if let Evidence::Told(_, kind) = self.evidence { kind } else { None };
+        for kind in self.trials().iter().flatten().map(|(_, kind)| *kind).chain(told) {
+            *checks.entry(kind).or_default() += 1;
         }
         checks
     }
@@ -200,15 +234,20 @@ impl Entry {
         checks.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let checks: Vec<String> = checks.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
         let number = |seeds_found: Option<u64>| seeds_found.map_or_else(|| format!("over {seeds}"), |seeds| seeds.to_string());
-        let (median, most) = (number(self.median()), number(self.most()));
-        let (defect, summary, found, trials) = (self.defect, self.defect.summary(), self.found(), self.trials.len());
-        let checks = checks.join(", ");
-        writeln!(page, "| `{defect}` | {summary} | {checks} | {median} | {most} | {found} of {trials} |").expect("memory takes text");
+        let how = match &self.evidence {
+            Evidence::Searched(trials) => {
+                format!("{} | {} | {} of {}", number(self.median()), number(self.most()), self.found(), trials.len())
+            }
+            Evidence::Told(told, _) => format!("– | – | [script](../{SCRIPTS}/{})", told.name),
+        };
+        let (defect, summary, checks) = (self.defect, self.defect.summary(), checks.join(", "));
+        writeln!(page, "| `{defect}` | {summary} | {checks} | {how} |").expect("memory takes text");
     }
 
     fn fields(&self) -> BugFields {
         let (found, seeds_median, seeds_max) = (self.found(), self.median(), self.most());
-        BugFields { bug: self.defect.name(), found, seeds_median, seeds_max, checks: self.checks() }
+        let script = if let Evidence::Told(told, _) = self.evidence { Some(told.name) } else { None };
+        BugFields { bug: self.defect.name(), found, seeds_median, seeds_max, checks: self.checks(), script }
     }
 }
 
@@ -217,7 +256,7 @@ mod tests {
     use super::*;
 
     fn entry(trials: &[Trial]) -> Entry {
-        Entry { defect: Defect::RepairOverwrites, trials: trials.to_vec() }
+        Entry { defect: Defect::RepairOverwrites, evidence: Evidence::Searched(trials.to_vec()) }
     }
 
     #[test]
@@ -236,6 +275,9 @@ mod tests {
         assert_eq!(page, format!("| `repair-overwrites` | {summary} | b (2), a (1) | 4 | 8 | 3 of 3 |\n"));
         entry(&[None]).row(100, &mut page);
         assert!(page.ends_with("|  | over 100 | over 100 | 0 of 1 |\n"), "{page}");
+        let told = &TOLD[0];
+        Entry { defect: told.bug, evidence: Evidence::Told(told, Some("a")) }.row(100, &mut page);
+        assert!(page.ends_with(&format!("| a (1) | – | – | [script](../sim/tests/scripts/{}) |\n", told.name)), "{page}");
     }
 
     #[test]
@@ -255,6 +297,7 @@ mod tests {
         for (defect, row) in Defect::ALL.iter().zip(rows) {
             assert!(row.starts_with(&format!("| `{defect}` | {} | ", defect.summary())), "write it anew: {row}");
             assert!(!row.contains(" | 0 of "), "{row}");
+            assert!(Told::of(*defect).is_none_or(|told| row.ends_with(&format!(" | [script](../{SCRIPTS}/{}) |", told.name))), "{row}");
         }
     }
 }

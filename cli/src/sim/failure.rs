@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::quiet::quietly;
-use super::{Sim, ViolationFields, hash, repeats, replay, violations};
+use super::{Sim, ViolationFields, hash, repeats, replay, violation_fields};
 use crate::error::CliError;
 use crate::output;
 
@@ -101,7 +101,7 @@ impl Failure {
             directory,
             operations: report.history.operations.len(),
             found_as: found,
-            violations: violations(report),
+            violations: violation_fields(&report.violations),
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `sim --seeds N` | runs N seeds in parallel, adds them up, stops at the first violation | `campaign.rs` |
 //! | ... upon a violation | makes the run small, writes it down, prints the command that repeats it | `failure.rs` |
 //! | `sim --seed S` | runs one seed and tells what happened | `replay.rs` |
+//! | `sim --bug NAME` of a bug that chance comes to too seldom | plays the script that shows it, if no seed does | `story.rs` |
 //! | `sim --catalogue FILE` | searches for every planted bug and writes how soon each is found | `catalogue.rs` |
 //!
 //! **Promises**
@@ -20,6 +21,7 @@ mod failure;
 mod parallel;
 mod quiet;
 mod replay;
+mod story;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -30,8 +32,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use quorate_protocol::Defect;
 use quorate_sim::campaign::ENOUGH_SEEDS;
 use quorate_sim::fault::FaultKind;
+use quorate_sim::judge::Violation;
 use quorate_sim::options::{Limits, Traffic};
 use quorate_sim::run::Report;
+use quorate_sim::script::Told;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -43,6 +47,8 @@ pub(crate) use self::failure::write_history;
 
 /// Seeds of a campaign unless the command line says otherwise.
 const SEEDS_DEFAULT: u64 = 500;
+/// Seeds of a search for a planted bug unless the command line says otherwise: within so many every one is found that has no script.
+const BUG_SEEDS_DEFAULT: u64 = ENOUGH_SEEDS;
 /// Seeds until the search for a planted bug is given up, in each of a catalogue's trials.
 const CATALOGUE_SEEDS_DEFAULT: u64 = ENOUGH_SEEDS;
 
@@ -55,11 +61,11 @@ const CATALOGUE_SEEDS_DEFAULT: u64 = ENOUGH_SEEDS;
 /// Otherwise --seeds runs are made, one after the other on each core, up to the first that breaks a promise. It is made as small
 /// as it gets in ten seconds and written to a directory, with the command that repeats it. Exit 9.
 ///
-/// A clean campaign of 2000 seeds or more must also have taken every branch that the protocol marks, and seen every kind of fault;
-/// else it ends with exit 9 too, for what was not tried was not tested.
+/// A clean campaign of 2000 seeds or more must also have taken every branch that the protocol marks and chance comes to, and seen
+/// every kind of fault; else it ends with exit 9 too, for what was not tried was not tested.
 #[derive(Clone, Debug, Args)]
 pub struct Sim {
-    /// How many seeds to run [default: 500; with --catalogue 2000 in each trial].
+    /// How many seeds to run [default: 500; with --bug 2000, or none if a script shows it; with --catalogue 2000 in each trial].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
 
@@ -72,10 +78,14 @@ pub struct Sim {
     seed: Option<u64>,
 
     /// Plant a bug, which the checks must find: exit 9 if they do. A wrong name lists all; docs/bug-catalogue.md explains them.
+    ///
+    /// A few bugs show so seldom that no seed can be counted on. Each has a script, a story told message by message, which is played
+    /// after the seeds if none has failed. Unless --seeds asks for some, it is played at once.
     #[arg(long, value_name = "NAME", value_parser = defects(), hide_possible_values = true)]
     bug: Option<Defect>,
 
-    /// What the keys are for: eventual, linearizable, mixed or once [default: drawn by the seed].
+    /// What the keys are for: eventual, linearizable, mixed or once [default: drawn by the seed; with
+    /// --bug the one under which it shows].
     ///
     /// eventual: no linearizable operations. linearizable: registers with nothing else. mixed: both on one key. once: counters, which
     /// show what was applied twice.
@@ -147,8 +157,23 @@ pub fn run(command: &Sim, globals: &Globals) -> Result<Exit, CliError> {
 
 impl Sim {
     fn limits(&self) -> Limits {
-        let Self { bug: defect, nodes, keys, clients, operations, workload: traffic, .. } = *self;
+        let Self { bug: defect, nodes, keys, clients, operations, workload, .. } = *self;
+        let traffic = workload.or_else(|| defect.and_then(Traffic::showing));
         Limits { nodes, operations, keys, clients, without: self.without.iter().copied().collect::<BTreeSet<_>>(), defect, traffic }
+    }
+
+    /// The script that shows the planted bug, if chance does so too seldom.
+    fn told(&self) -> Option<&'static Told> {
+        self.bug.and_then(Told::of)
+    }
+
+    /// Seeds of a campaign.
+    fn seeds(&self) -> u64 {
+        self.seeds.unwrap_or(match (self.bug, self.told()) {
+            (None, _) => SEEDS_DEFAULT,
+            (Some(_), None) => BUG_SEEDS_DEFAULT,
+            (Some(_), Some(_)) => 0,
+        })
     }
 
     fn jobs(&self) -> usize {
@@ -175,8 +200,8 @@ struct ViolationFields<'a> {
     operations: &'a [usize],
 }
 
-fn violations(report: &Report) -> Vec<ViolationFields<'_>> {
-    let fields = report.violations.iter();
+fn violation_fields(violations: &[Violation]) -> Vec<ViolationFields<'_>> {
+    let fields = violations.iter();
     fields.map(|violation| ViolationFields { kind: violation.kind, words: &violation.words, operations: &violation.operations }).collect()
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::campaign::{TallyFields, counts};
 use super::failure::{self, drawing};
 use super::quiet::quietly;
-use super::{Sim, ViolationFields, hash, repeats, violations};
+use super::{Sim, ViolationFields, hash, repeats, violation_fields};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::Output;
@@ -60,7 +60,7 @@ pub(super) fn fields<'a>(report: &'a Report, trace: &'a [String]) -> RunFields<'
         trace_hash: hash(report),
         options: report.options.to_string(),
         tally: TallyFields::of(&report.tally),
-        violations: violations(report),
+        violations: violation_fields(&report.violations),
         trace,
     }
 }
