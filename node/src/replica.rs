@@ -69,12 +69,14 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     let answer = match &call.request {
         ReplicaRequest::Read { .. } => {
             let show = |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
-            if node.store.held(&key).decided.is_zero() {
-                node.store.read(&key).map(|record| Answer::Now(show(&mut record.unwrap_or_default())))
-            } else {
-                // What was learnt of the key's chain is shown, and so must survive a crash from now on.
-                node.store.update(&key, Durability::Synced, show).map(|(reply, commit)| Answer::After(commit, reply))
-            }
+            node.store.read(&key).map(Option::unwrap_or_default).map(|mut durable| {
+                let shows_more = node.store.held(&key).shows_more_than(&durable);
+                // What was learnt of the key's chain is shown, and so must survive a crash from now on. What cannot be written is not shown.
+                match shows_more.then(|| node.store.update(&key, Durability::Synced, show)) {
+                    Some(Ok((reply, commit))) => Answer::After(commit, reply),
+                    Some(Err(_)) | None => Answer::Now(show(&mut durable)),
+                }
+            })
         }
         ReplicaRequest::Replicate { strict, delta } => {
             for (_, version) in delta.live() {

@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use quorate_protocol::Tick;
 use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_rpc::kv::PeerTrouble;
-use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
+use quorate_rpc::peer::{CALLS_MAX, Calls, PeerClient, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -152,7 +152,7 @@ fn batches(waiting: impl Iterator<Item = Outgoing>) -> Vec<Vec<Outgoing>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for outgoing in kind {
             let more = outgoing.call.bytes();
-            if !batch.is_empty() && bytes + more > MESSAGE_BYTES_MAX {
+            if !batch.is_empty() && (bytes + more > MESSAGE_BYTES_MAX || batch.len() == CALLS_MAX) {
                 batches.push(std::mem::take(&mut batch));
                 bytes = 0;
             }

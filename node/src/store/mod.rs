@@ -511,17 +511,34 @@ impl Store {
         files.map(|file| file_bytes(&file?)).sum()
     }
 
+    /// Leaves nothing more to memory, and queues what it holds alone.
+    fn write_all_held(&self) -> Result<(), StoreError> {
+        let mut last = None;
+        for key in self.shared.overlay.close() {
+            loop {
+                match self.update(&key, Durability::Synced, |_| ()) {
+                    Ok(((), commit)) => break last = Some(commit),
+                    // The queue is full until its last write is synced.
+                    Err(StoreError::Overloaded { .. }) => match last.take() {
+                        Some(commit) => Commit::wait(commit)?,
+                        None => std::thread::yield_now(),
+                    },
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes no more writes, syncs everything queued, and marks the stop as clean. Reads go on. A second call does nothing.
     ///
     /// # Errors
     /// `DiskFull` if the disk is or was full, `Engine` if the mark could not be written: the next start then takes the stop for
     /// a crash, which is safe.
     pub fn close(&self) -> Result<(), StoreError> {
-        let mut committer = self.committer.lock();
-        let Some(committer) = committer.take() else { return Ok(()) };
-        let held = self.shared.overlay.close();
-        let written: Result<(), StoreError> =
-            held.iter().try_for_each(|key| self.update(key, Durability::Buffered, |_| ()).map(|((), _commit)| ()));
+        // The lock is not kept: whoever commits in place takes it, too.
+        let Some(committer) = self.committer.lock().take() else { return Ok(()) };
+        let written = self.write_all_held();
         self.shared.queue.close();
         let mark = self.shared.node.stop(written.is_ok());
         committer.finish();

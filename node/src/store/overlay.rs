@@ -41,13 +41,15 @@ struct Held {
     since: u32,
 }
 
-/// Keys of a stripe of which only memory holds something: a few megabytes over all stripes.
+/// Keys of a stripe of which only memory holds something: some ten megabytes over all stripes, seven times as much if
+/// all keys are as long as keys may be.
 const HELD_MAX: usize = 256;
 
 /// Records of a stripe that are kept decoded.
 const RECENT_MAX: usize = 64;
 
-/// Largest record, in bytes, that is kept decoded: some sixty megabytes over all stripes at most.
+/// Largest record, in bytes as it is stored, that is kept decoded: sixty-four megabytes of such over all stripes at most, and decoded
+/// two or three times as much.
 const RECENT_BYTES_MAX: usize = 4 << 10;
 
 /// One stripe's keys.
@@ -144,15 +146,22 @@ impl Overlay {
 
     /// Forgets the write `seq` of `key`, if it is still the key's latest, and what it wrote: it is not on the disk.
     pub(super) fn give_up(&self, key: &StorageKey, seq: WriteSeq) {
-        self.lock(key).recent.remove(key);
-        self.settle(key, seq);
+        let mut stripe = self.lock(key);
+        // Under one lock: in between, somebody could take what is on its way for what is stored.
+        stripe.recent.remove(key);
+        stripe.settle(key, seq);
     }
 
     /// Forgets the write `seq` of `key`, if it is still the key's latest.
     pub(super) fn settle(&self, key: &StorageKey, seq: WriteSeq) {
-        let mut stripe = self.lock(key);
-        if stripe.on_its_way(key).is_some_and(|latest| latest.seq == seq) {
-            stripe.on_its_way.remove(key);
+        self.lock(key).settle(key, seq);
+    }
+}
+
+impl Stripe {
+    fn settle(&mut self, key: &StorageKey, seq: WriteSeq) {
+        if self.on_its_way(key).is_some_and(|latest| latest.seq == seq) {
+            self.on_its_way.remove(key);
         }
     }
 }

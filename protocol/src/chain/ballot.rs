@@ -27,8 +27,9 @@ pub struct Ballot {
     pub boot: BootId,
 }
 
-/// How far one message may carry a counter ahead. A damaged or hostile counter must not use up all others.
-pub const COUNTER_JUMP_MAX: u64 = 1 << 32;
+/// How far one message may carry a counter ahead. A damaged or hostile counter must not use up all others, and a node that starts anew
+/// must be able to follow all that honest ones have drawn: a thousand years of ten thousand a second.
+pub const COUNTER_JUMP_MAX: u64 = 1 << 48;
 
 /// Highest counter. Proposers stop here rather than begin again from 0.
 pub const COUNTER_MAX: u64 = 1 << 62;
@@ -87,6 +88,13 @@ impl Ballots {
         Self { last: self.last.max(floor.counter), ..self }
     }
 
+    /// Draws above `seen` from now on, unless no honest proposer has reached that.
+    pub fn follow(&mut self, seen: Ballot) {
+        if seen.counter <= self.last.saturating_add(COUNTER_JUMP_MAX) && seen.counter < COUNTER_MAX {
+            self.last = self.last.max(seen.counter);
+        }
+    }
+
     /// A fresh ballot of `epoch`, above `seen` if that is of the same epoch.
     ///
     /// # Errors
@@ -124,6 +132,11 @@ mod tests {
     fn ballots_begin_above_a_floor() {
         let floor = Ballot { epoch: EPOCH, counter: 70, node: NodeId(9), boot: BootId(1) };
         assert!(ballots().above(floor).fresh(EPOCH, Ballot::ZERO).expect("near") > floor);
+        let mut follower = ballots();
+        follower.follow(floor);
+        follower.follow(Ballot { counter: COUNTER_MAX, ..floor });
+        let next = follower.fresh(EPOCH, Ballot::ZERO).expect("near");
+        assert_eq!(next.counter, 71, "above what was seen, but not above what nobody can have drawn");
     }
 
     #[test]

@@ -185,6 +185,12 @@ impl Proposer {
         self.promised_next.is_some()
     }
 
+    /// The highest ballot heard of: whoever proposes next is to draw above it.
+    #[must_use]
+    pub fn seen(&self) -> Ballot {
+        self.seen
+    }
+
     /// What to remember when this proposer has nothing left to do and is dropped.
     #[must_use]
     pub fn foothold(&self) -> Option<Foothold> {

@@ -20,7 +20,7 @@
 use quorate_ring::{NodeId, RingEpoch};
 
 use super::acceptor::Accepted;
-use super::ballot::Ballot;
+use super::ballot::{Ballot, COUNTER_JUMP_MAX, COUNTER_MAX};
 use crate::ids::BootId;
 use crate::record::KeyRecord;
 
@@ -37,13 +37,18 @@ impl Volatile {
     /// Makes of the record on disk what the replica acts on.
     pub fn apply(self, record: &mut KeyRecord) {
         record.chain.promised = record.chain.promised.max(self.promised);
-        if record.chain.accepted_at() == self.decided
+        if self.shows_more_than(record)
             && let Some(Accepted { ballot, state }) = &record.chain.accepted
-            && record.chain.decided < *ballot
         {
             record.chain.decided = *ballot;
             record.eventual.merge(&state.siblings);
         }
+    }
+
+    /// Whether it shows eventual reads something of the key that the record on disk does not.
+    #[must_use]
+    pub fn shows_more_than(self, record: &KeyRecord) -> bool {
+        record.chain.accepted_at() == self.decided && record.chain.decided < self.decided
     }
 
     /// What memory must hold for the record on disk to stand for `after`; `None` if `after` must be written.
@@ -82,9 +87,14 @@ impl Ceiling {
         self.durable
     }
 
-    /// Upon a promise: the ceiling that is to be made durable now, if this one comes near.
+    /// Upon a promise: the ceiling that is to be made durable now, if this one comes near. A counter that no honest proposer has reached
+    /// raises nothing: its promise concerns its own key, the ceiling all of them.
     #[must_use]
     pub fn extend(&mut self, promised: Ballot) -> Option<Ballot> {
+        let reached = if promised.epoch == self.durable.epoch { self.durable.counter } else { 0 };
+        if promised.counter > reached.saturating_add(COUNTER_JUMP_MAX) || promised.counter >= COUNTER_MAX {
+            return None;
+        }
         if self.asked > self.durable || top(promised, self.block / 2) <= self.durable {
             return None;
         }
@@ -188,5 +198,7 @@ mod tests {
         let next = ceiling.extend(ballot(60)).expect("half is used up");
         ceiling.refused();
         assert_eq!(ceiling.extend(ballot(60)), Some(next), "the disk was busy; asked again");
+        ceiling.reserved(next);
+        assert_eq!((ceiling.extend(ballot(COUNTER_MAX)), ceiling.durable()), (None, next), "T42: one key's trouble, not the node's");
     }
 }

@@ -125,7 +125,7 @@ impl Driver {
             }
             if !self.machine.is_idle() {
                 self.advance().await;
-            } else if let Some(submission) = self.node.proposers.leave(&self.key, &mut self.submitted, self.machine.foothold()) {
+            } else if let Some(submission) = self.node.proposers.leave(&self.key, &mut self.submitted, &self.machine) {
                 self.submit(submission);
             } else {
                 return;

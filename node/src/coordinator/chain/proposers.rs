@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use quorate_protocol::chain::Ballots;
 use quorate_protocol::chain::ballot::{Ballot, TooFarAhead};
 use quorate_protocol::chain::operation::{Done, NotDone, Operation};
-use quorate_protocol::chain::proposer::Foothold;
+use quorate_protocol::chain::proposer::{Foothold, Proposer};
 use quorate_protocol::machine::Drawn;
 use quorate_protocol::outcome::{Outcome, Reason};
 use quorate_protocol::{BootId, BucketId};
@@ -27,7 +27,8 @@ use crate::node::Node;
 /// more could not be remembered for retries.
 pub(super) const WAITING_MAX: usize = 512;
 
-/// Keys of a shard of which it is remembered where their last proposer left off: some ten megabytes over all shards.
+/// Keys of a shard of which it is remembered where their last proposer left off: some twenty megabytes over all shards, several times as
+/// much if all keys are as long as keys may be.
 const FOOTHOLDS_MAX: usize = 2_048;
 
 /// Locks among which keys are spread.
@@ -110,15 +111,18 @@ impl Proposers {
     }
 
     /// The proposer of `key` leaves, unless somebody has handed it an operation.
-    pub(super) fn leave(&self, key: &Key, submitted: &mut mpsc::Receiver<Submission>, foothold: Option<Foothold>) -> Option<Submission> {
+    pub(super) fn leave(&self, key: &Key, submitted: &mut mpsc::Receiver<Submission>, machine: &Proposer) -> Option<Submission> {
         let mut shard = self.shard(key);
         let more = submitted.try_recv().ok();
         if more.is_none() {
             shard.working.remove(key);
-            if let Some(foothold) = foothold {
+            if let Some(foothold) = machine.foothold() {
                 shard.remember(key, foothold);
             }
         }
+        drop(shard);
+        // A replica that was started anew takes part in nothing below its floor: the next proposer, of whatever key, draws above it.
+        self.ballots.lock().follow(machine.seen());
         more
     }
 
