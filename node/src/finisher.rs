@@ -49,6 +49,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// are written again before.
 const WRITE_BACK_AFTER: u32 = 10;
 
+/// Most keys of a stripe that are written so at a time: a thousand a second over all stripes. It must not crowd out those who wait.
+const WRITE_BACK_MAX: usize = 2;
+
 /// Most keys that are remembered: a few megabytes. Beyond it they are found by walking.
 const KEYS_MAX: usize = 65_536;
 
@@ -149,7 +152,7 @@ async fn finish(node: &Arc<Node>, (id, key): Key) {
 async fn keep_writing_back(node: Arc<Node>) {
     while rests(&node, EVERY).await {
         for stripe in 0..Store::STRIPES {
-            if let Err(error) = node.store.write_back(stripe, WRITE_BACK_AFTER) {
+            if let Err(error) = node.store.write_back(stripe, WRITE_BACK_AFTER, WRITE_BACK_MAX) {
                 tracing::debug!(%error, "what memory holds was not written");
                 break;
             }

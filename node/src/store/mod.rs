@@ -362,12 +362,13 @@ impl Store {
         Ok(record)
     }
 
-    /// Writes what memory has held alone for `sweeps` calls of this for the same stripe. The stripes are 0 to [`Store::STRIPES`] - 1.
+    /// Writes what memory has held alone for `sweeps` calls of this for the same stripe, of `count_max` keys at most. The stripes are 0 to
+    /// [`Store::STRIPES`] - 1.
     ///
     /// # Errors
     /// As for [`Store::update`]; memory goes on to hold the rest.
-    pub fn write_back(&self, stripe: usize, sweeps: u32) -> Result<(), StoreError> {
-        let held = self.shared.overlay.sweep(stripe, sweeps);
+    pub fn write_back(&self, stripe: usize, sweeps: u32, count_max: usize) -> Result<(), StoreError> {
+        let held = self.shared.overlay.sweep(stripe, sweeps, count_max);
         held.iter().try_for_each(|key| self.update(key, Durability::Buffered, |_| ()).map(|((), _commit)| ()))
     }
 

@@ -120,12 +120,13 @@ impl Overlay {
         Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect() }
     }
 
-    /// Keys of one stripe that memory has held something of for `sweeps` sweeps of that stripe, of which this is one.
-    pub(super) fn sweep(&self, stripe: usize, sweeps: u32) -> Vec<StorageKey> {
+    /// Keys of one stripe, at most `count_max`, that memory has held something of for `sweeps` sweeps of that stripe, of which this is one.
+    pub(super) fn sweep(&self, stripe: usize, sweeps: u32, count_max: usize) -> Vec<StorageKey> {
         let mut stripe = self.stripes[stripe].lock();
         stripe.sweep += 1;
         let sweep = stripe.sweep;
-        stripe.held.iter().filter(|(_, held)| sweep - held.since >= sweeps).map(|(key, _)| key.clone()).collect()
+        let due = stripe.held.iter().filter(|(_, held)| sweep - held.since >= sweeps);
+        due.map(|(key, _)| key.clone()).take(count_max).collect()
     }
 
     /// Leaves nothing more to memory. Returns the keys of which it holds something.

@@ -111,7 +111,7 @@ fn what_rests_in_memory_is_written_back() {
         bump(&store, "another, behind the ceiling");
     }
     for promised in [5, 5, 7] {
-        (0..Store::STRIPES).for_each(|stripe| store.write_back(stripe, 3).expect("open"));
+        (0..Store::STRIPES).for_each(|stripe| store.write_back(stripe, 3, 1).expect("open"));
         bump(&store, "another, behind it");
         assert_eq!(store.read(&key("k")).expect("readable").expect("written").chain.promised, ballot(promised));
     }
