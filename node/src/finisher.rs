@@ -28,7 +28,7 @@ use tokio::time::sleep;
 
 use crate::coordinator::{self, Target};
 use crate::node::Node;
-use crate::store::{PageLimit, ScanRange, StorageKey, Store};
+use crate::store::{PageLimit, ScanRange, StorageKey};
 
 /// How long a coordinator has time to say that a state is chosen, in microseconds.
 const AFTER: u64 = 2_000_000;
@@ -44,13 +44,6 @@ const DEADLINE: u64 = 2_000_000;
 
 /// How often to look.
 const EVERY: Duration = Duration::from_millis(500);
-
-/// How many times of [`EVERY`] a key rests in memory before what memory holds of it is written: most keys that are written all the time
-/// are written again before.
-const WRITE_BACK_AFTER: u32 = 10;
-
-/// Most keys of a stripe that are written so at a time: a thousand a second over all stripes. It must not crowd out those who wait.
-const WRITE_BACK_MAX: usize = 2;
 
 /// Most keys that are remembered: a few megabytes. Beyond it they are found by walking.
 const KEYS_MAX: usize = 65_536;
@@ -101,7 +94,6 @@ impl Undecided {
 pub(crate) fn start(node: &Arc<Node>) {
     tokio::spawn(keep_finishing(Arc::clone(node)));
     tokio::spawn(keep_walking(Arc::clone(node)));
-    tokio::spawn(keep_writing_back(Arc::clone(node)));
 }
 
 async fn keep_finishing(node: Arc<Node>) {
@@ -144,20 +136,6 @@ async fn finish(node: &Arc<Node>, (id, key): Key) {
         }
         // It stays noted, and is tried again.
         Err(failure) => tracing::debug!(bucket = %id, reason = %failure.reason, "undecided key not finished"),
-    }
-}
-
-/// Writes what replicas were told long enough ago, and what they promised and nobody came back to, so that a restart has little to find
-/// out again.
-async fn keep_writing_back(node: Arc<Node>) {
-    while rests(&node, EVERY).await {
-        for stripe in 0..Store::STRIPES {
-            if let Err(error) = node.store.write_back(stripe, WRITE_BACK_AFTER, WRITE_BACK_MAX) {
-                tracing::debug!(%error, "what memory holds was not written");
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
     }
 }
 

@@ -35,5 +35,6 @@ pub mod store;
 mod tests;
 mod topology;
 mod vouching;
+mod write_back;
 
 pub use server::{ServeError, ServeOptions, Surroundings, serve, serve_in};

@@ -36,7 +36,7 @@ use crate::peers::Peers;
 use crate::store::{Expected, Init, MemoryDisk, OpenError, Opened, Store, StoreError, StoreOptions};
 use crate::topology::Placement;
 use crate::vouching::Vouching;
-use crate::{accept, coordinator, finisher, handoff, http, vouching};
+use crate::{accept, coordinator, finisher, handoff, http, vouching, write_back};
 
 /// How far ahead of the clock stamps are reserved, and how often.
 const RESERVE_AHEAD_MS: u64 = 3_000;
@@ -135,6 +135,7 @@ pub async fn serve_in(
     Peers::start(&node);
     handoff::start(&node);
     finisher::start(&node);
+    write_back::start(&node);
     let (id, boot) = (node.me(), node.identity.boot.0);
     tracing::info!(node = %id, boot, address, metrics_address, "node is listening");
     shutdown.await;

@@ -198,18 +198,6 @@ impl Proposer {
         self.known.as_ref().map(|known| Foothold { chosen: known.ballot, next })
     }
 
-    /// Number of operations that wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// True when no operation waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     /// The named operations of the state that is to be accepted now, and what became of each: for those who watch how a chain grows.
     pub fn underway(&self) -> impl Iterator<Item = (OpId, &Decision)> {
         let steps = if let Phase::Accepting(accepting) = &self.phase { accepting.steps.as_slice() } else { &[] };

@@ -124,7 +124,7 @@ impl Move<'_> {
         let op = event.what.is_change().then(|| op_id(event.client.into(), at));
         let operation = Operation { change: change(event.what), op, tainted: sending > 0, deadline: DEADLINE };
         let mut proposer = self.world.nodes[me].proposer.as_deref().cloned().unwrap_or_else(|| self.proposer(me));
-        if proposer.is_empty() {
+        if proposer.is_idle() {
             self.world.nodes[me].rounds = 0;
         }
         let mut out = Outbox::default();
@@ -223,14 +223,14 @@ impl Move<'_> {
         }
         self.marks.extend(out.marks());
         let slot = &mut self.world.nodes[me];
-        if proposer.is_empty() {
+        if proposer.is_idle() {
             slot.current = None;
             slot.must_wait = false;
         }
         if slot.must_wait {
             slot.current = None;
         }
-        slot.proposer = (!proposer.is_empty() || proposer.is_sticky()).then(|| Shared::new(proposer));
+        slot.proposer = (!proposer.is_idle() || proposer.is_sticky()).then(|| Shared::new(proposer));
         for (ticket, answer) in answers {
             let (at, sending) = (usize::try_from(ticket.0 / 2).expect("few operations"), ticket.0 % 2 == 1);
             self.proposed(at, sending, answer);

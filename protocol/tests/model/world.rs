@@ -191,7 +191,7 @@ impl World {
             if node.must_wait && node.rounds < scenario.rounds_max {
                 steps.push(Step::Retry(at));
             }
-            if scenario.deadlines && node.proposer.as_ref().is_some_and(|proposer| !proposer.is_empty()) {
+            if scenario.deadlines && node.proposer.as_ref().is_some_and(|proposer| !proposer.is_idle()) {
                 steps.push(Step::Deadline(at));
             }
             if scenario.crash.is_some() && !self.crashed {
@@ -407,7 +407,7 @@ impl World {
 
     /// Which nodes' proposers have something to do.
     pub(crate) fn busy(&self) -> [bool; NODES] {
-        std::array::from_fn(|at| self.nodes[at].proposer.as_ref().is_some_and(|proposer| !proposer.is_empty()))
+        std::array::from_fn(|at| self.nodes[at].proposer.as_ref().is_some_and(|proposer| !proposer.is_idle()))
     }
 
     /// The operations that were answered so far, as a set of indices.
