@@ -24,6 +24,7 @@
 //! | `expect` | as the value of a read: all that had to be live | for a cas |
 //! | `observed` | as the value of a read: all that was live | no; a cas that failed and lacks it says only that the value was not `expect` |
 //! | `call` | nanoseconds of the recorder's clock | always |
+//! | `due` | the same: when it was to begin | no |
 //! | `return` | the same, not before `call`; null or left out if unknown | unless unknown |
 //! | `outcome` | `ok`, `fail`, `unknown` | always |
 //! | `level`, `op_id`, `node`, `token` | text | no |

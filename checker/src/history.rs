@@ -156,6 +156,8 @@ pub struct Detail {
     /// How often it was sent again when an earlier sending might have taken effect; `None` when not said. Above 0 it may have taken
     /// effect twice.
     pub attempts: Option<u32>,
+    /// When it was to begin, if its sender may have been late: at or before its call.
+    pub due: Option<Nanos>,
     /// The client's name for the operation.
     pub op_id: Option<WordId>,
     /// The coordinator.

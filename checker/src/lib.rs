@@ -6,7 +6,10 @@
 //! - [`check`] and [`verdict`]: is it linearizable? Exactly where values are unique, by [`search`] elsewhere.
 //! - [`tokens`]: do versions only ever grow?
 //! - [`overlap`], [`sessions`], [`siblings`], [`causality`], [`durability`], [`dots`], [`convergence`], [`once`]: what weaker levels promise.
+//! - [`promises`]: all of these, each operation held to its own level.
 //! - [`staleness`], [`gamma`]: how far from linearizable.
+//! - [`prediction`]: how far it was to be expected, from the delays of messages.
+//! - [`mod@measure`]: all that is to be said of one run, as data.
 //! - [`timeline`]: a few operations, drawn.
 
 mod by_key;
@@ -20,8 +23,11 @@ pub mod gamma;
 pub mod history;
 pub mod level;
 mod lineage;
+pub mod measure;
 pub mod once;
 pub mod overlap;
+pub mod prediction;
+pub mod promises;
 mod register;
 pub mod search;
 pub mod sessions;

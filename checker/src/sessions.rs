@@ -152,12 +152,18 @@ pub struct Report {
 /// Judges every read of every process.
 #[must_use]
 pub fn check(history: &History, allow: &Allowances<'_>) -> Report {
+    check_reads(history, allow, &|_| true)
+}
+
+/// Judges the reads with the indices that are `wanted`, each against all that its process did before.
+#[must_use]
+pub fn check_reads(history: &History, allow: &Allowances<'_>, wanted: &dyn Fn(usize) -> bool) -> Report {
     let mut report = Report::default();
     ByKey::new(history).for_each(|key| {
         let lineage = Lineage::new(key);
         let order = Order::new(history, &lineage);
         let mut judge = Judge { history, lineage: &lineage, walker: Walker::new(&lineage), allow, report: &mut report };
-        for (number, read) in lineage.reads.iter().enumerate().filter(|(_, read)| !read.opaque) {
+        for (number, read) in lineage.reads.iter().enumerate().filter(|(_, read)| !read.opaque && wanted(read.op)) {
             judge.own_writes(read, order.write_before_read[number]);
             judge.own_reads(read, order.read_before_read[number]);
             if lineage.model == Model::Listed {

@@ -57,6 +57,7 @@ pub(super) struct Line<'a> {
     pub(super) expect: Option<Values<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     pub(super) observed: Option<Values<'a>>,
+    pub(super) due: Option<u64>,
     pub(super) call: Option<u64>,
     #[serde(rename = "return")]
     pub(super) returned: Option<u64>,
@@ -173,6 +174,7 @@ const SHAPES: &[(&str, Shape)] = &[
     ("value", Shape::Values),
     ("expect", Shape::Values),
     ("observed", Shape::Values),
+    ("due", Shape::Whole),
     ("call", Shape::Whole),
     ("return", Shape::Whole),
     ("outcome", Shape::OneOf(&["ok", "fail", "unknown"], "\"ok\", \"fail\" or \"unknown\"")),

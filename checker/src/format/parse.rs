@@ -179,6 +179,7 @@ fn detail(line: &Line<'_>, names: &mut Names) -> Option<Box<Detail>> {
         stale: words(line.stale.as_deref(), names),
         token: word(line.token.as_ref(), names),
         attempts: line.attempts,
+        due: line.due,
         refused: line.refused.unwrap_or(false),
     };
     (detail != Detail::default()).then(|| Box::new(detail))

@@ -85,6 +85,8 @@ pub(crate) struct OperationLine<'a> {
     expect: Option<Values<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Values<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<u64>,
     call: u64,
     #[serde(rename = "return")]
     end: Option<u64>,
@@ -139,6 +141,7 @@ impl<'a> OperationLine<'a> {
             key: names.key_text(operation.key),
             expect,
             value,
+            due: detail.and_then(|detail| detail.due),
             call: operation.call,
             end: operation.end,
             outcome: match operation.outcome {

@@ -2,12 +2,12 @@
 //! broken, by level.
 
 use quorate_checker::history::{History, Nanos, WordId};
+use quorate_checker::promises::Facts;
 use quorate_checker::sessions;
 use quorate_checker::staleness::{self, Curve};
 use quorate_protocol::outcome::Micros;
 use serde::Serialize;
 
-use super::promises::Facts;
 use crate::output::Columns;
 
 /// The measures of a history.

@@ -3,7 +3,7 @@
 //! | judged | of which operations | decides the exit code |
 //! |---|---|---|
 //! | linearizability, key by key | those at `linearizable`, and those that name no level | yes |
-//! | X + Y > N, and monotonic reads at `quorum` and `all` | those at levels that we know (`promises.rs`) | yes |
+//! | X + Y > N, and monotonic reads at `quorum` and `all` | those at levels that we know (`quorate_checker::promises`) | yes |
 //! | read-your-writes and monotonic reads | those at a level with `+session` | yes |
 //! | siblings, causality, durability, dots, convergence | all, where the history has the evidence | yes |
 //! | exactly once, growing tokens | counters made of cas; linearizable operations that say their token | yes |
@@ -46,12 +46,13 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use quorate_checker::format::{self, ReadError};
 use quorate_checker::history::History;
+use quorate_checker::promises::{Facts, Judged, REPLICAS_MAX, judge};
 use quorate_checker::verdict::Explained;
 use quorate_checker::{Limits, Overall, Report, Scope, check_with};
 use serde::Serialize;
 
 use self::measures::{Measures, MeasuresFields};
-use self::promises::{CheckFields, Facts, Judged};
+use self::promises::{CheckFields, Told};
 use self::sample::Sample;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -78,7 +79,7 @@ pub struct Check {
     hold_to: HoldTo,
 
     /// Home replicas of each key, for levels such as r2w1 [default: what the header says; else such levels promise nothing].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=promises::REPLICAS_MAX))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(REPLICAS_MAX)))]
     replicas: Option<u8>,
 
     /// States to visit for a key that needs a search, before it is undecided; each takes some hundred bytes.
@@ -231,7 +232,7 @@ fn examine(history: &History, command: &Check) -> Examined {
         check_with(history, &limits, scope, &mut || true)
     });
     let (promises, others_judged) = timed(|| match command.hold_to {
-        HoldTo::Levels => promises::judge(history, &facts),
+        HoldTo::Levels => judge(history, &facts),
         HoldTo::Linearizable => Vec::new(),
     });
     let (measures, measured) = timed(|| Measures::of(history, &facts));
@@ -264,7 +265,7 @@ impl Examined {
             operations: history.operations.len(),
             keys: history.names.key_count(),
             linearizability: self.linearizability.explain(history),
-            promises: self.promises.iter().map(|check| check.fields(history)).collect(),
+            promises: self.promises.iter().map(|check| CheckFields::of(check, history)).collect(),
             beyond: &self.beyond,
             measures: self.measures.fields(history),
             seconds: self.seconds,
@@ -289,7 +290,7 @@ impl Examined {
             }
             sections.push(table.to_string());
         }
-        sections.extend(self.promises.iter().map(|check| check.told(history).to_string()));
+        sections.extend(self.promises.iter().map(|judged| Told { judged, history }.to_string()));
         sections.extend(self.measures.told(history));
         sections.push(self.conclusion(verdict, command.hold_to));
         let sections: Vec<&str> = sections.iter().map(|section| section.trim_end()).filter(|section| !section.is_empty()).collect();

@@ -304,3 +304,24 @@ fn json_has_the_verdict_the_evidence_and_the_times() {
     assert!(json["seconds"]["linearizability"].is_number(), "{json}");
     assert_eq!((&json["staleness"][0]["stale"], &json["staleness"][0]["k_max"]), (&1.into(), &1.into()), "{json}");
 }
+
+/// The checker knows nothing of the store, so it counts by itself; both must mean the same by a level.
+#[test]
+fn the_checker_counts_as_the_store_does() {
+    use quorate_checker::level::{self, Access};
+    use quorate_protocol::{Access as StoreAccess, Level};
+
+    let counts = (0..6).flat_map(|r| (0..6).map(move |w| Level::Counts { r, w }));
+    for level in [Level::One, Level::Quorum, Level::All, Level::Linearizable].into_iter().chain(counts) {
+        for replicas in 1..6 {
+            for (access, store) in [(Access::Read, StoreAccess::Read), (Access::Write, StoreAccess::Write)] {
+                assert_eq!(
+                    level::copies(&level.to_string(), access, replicas),
+                    level.needed(store, replicas).ok(),
+                    "{level} of {replicas}"
+                );
+            }
+        }
+        assert_eq!(level::is_count(&level.to_string()), matches!(level, Level::Counts { .. }), "{level}");
+    }
+}

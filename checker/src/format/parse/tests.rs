@@ -57,6 +57,8 @@ fn cas_delete_and_final_states_come_back() {
         "\n",
         r#"{"process":3,"op":"read","key":"k1","value":null,"call":1,"return":2,"outcome":"ok"}"#,
         "\n",
+        r#"{"process":3,"op":"read","key":"k1","value":"v0","due":900,"call":1000,"return":1200,"outcome":"ok"}"#,
+        "\n",
         r#"{"replica":"n1","key":"k1","versions":[{"dot":"7@n2","value":"v20"},{"dot":"8@n2","value":null}],"digest":"abc"}"#,
         "\n",
     );
@@ -66,6 +68,7 @@ fn cas_delete_and_final_states_come_back() {
     assert_eq!((expect, observed), (None, Some(None)));
     let Action::CasSiblings(cas) = &history.operations[3].action else { panic!("a cas of siblings") };
     assert_eq!((cas.expect.values().len(), cas.observed.as_ref().map(|seen| seen.values().len())), (2, Some(1)));
+    assert_eq!(history.operations[6].detail.as_ref().and_then(|detail| detail.due), Some(900));
     assert_eq!(history.finals[0].versions[1].value, None);
 }
 
