@@ -5,6 +5,7 @@
 //! | a cluster of node processes on this machine, and what can be done to it | [`cluster`] |
 //! | what clients do: keys, mixes, values that prove who wrote them | [`workload`] |
 //! | measuring a store under load, and checking its answers | [`mod@bench`] |
+//! | comparing levels under faults | [`compare`] |
 //! | comparing with another store | [`rival`] |
 //! | being asked to stop | [`stop`] |
 //!
@@ -12,6 +13,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod compare;
 pub mod rival;
 pub mod stop;
 pub mod workload;
