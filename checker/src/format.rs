@@ -34,6 +34,7 @@
 //! | `attempts` | whole number: how often it was sent again because an earlier sending might have been applied | no |
 //! | `dots` | list of text: the versions that a put became, several if more than one try was applied | no |
 //! | `refused` | true: a cas failed, and not because another value was there: nobody looked, or it was by token and only the version had changed | no |
+//! | `update` | true: its client decided on this write by its last read of the key | no; where no operation of a history says it, any write after an own read may be one |
 //!
 //! A cas by token says as `expect` what was read with the token. A function that the server applies (an increment, an append) is
 //! recorded as the cas it amounted to. `token` is the version that resulted, or was read; numbers joined by dots can be compared

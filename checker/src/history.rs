@@ -153,6 +153,8 @@ pub struct Detail {
     pub shown: Option<Box<[ValueId]>>,
     /// The versions that this write became: several if more than one try was applied. Empty when not said.
     pub dots: Box<[WordId]>,
+    /// Its client decided on this write by its last read of the key: it read, changed and wrote.
+    pub update: bool,
     /// How often it was sent again when an earlier sending might have taken effect; `None` when not said. Above 0 it may have taken
     /// effect twice.
     pub attempts: Option<u32>,

@@ -82,6 +82,7 @@ pub(super) struct Line<'a> {
     pub(super) dots: Option<Vec<Text<'a>>>,
     pub(super) attempts: Option<u32>,
     pub(super) refused: Option<bool>,
+    pub(super) update: Option<bool>,
     pub(super) header: Option<BTreeMap<String, serde_json::Value>>,
     #[serde(borrow)]
     pub(super) replica: Option<Text<'a>>,
@@ -189,6 +190,7 @@ const SHAPES: &[(&str, Shape)] = &[
     ("dots", Shape::Texts),
     ("attempts", Shape::Count),
     ("refused", Shape::Bool),
+    ("update", Shape::Bool),
     ("header", Shape::Object),
     ("replica", Shape::Text),
     ("versions", Shape::Versions),

@@ -181,6 +181,7 @@ fn detail(line: &Line<'_>, names: &mut Names) -> Option<Box<Detail>> {
         attempts: line.attempts,
         due: line.due,
         refused: line.refused.unwrap_or(false),
+        update: line.update.unwrap_or(false),
     };
     (detail != Detail::default()).then(|| Box::new(detail))
 }

@@ -115,6 +115,8 @@ pub(crate) struct OperationLine<'a> {
     attempts: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     refused: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    update: bool,
 }
 
 impl<'a> OperationLine<'a> {
@@ -161,6 +163,7 @@ impl<'a> OperationLine<'a> {
             dots: Words(names, detail.map_or(&[], |detail| &detail.dots)),
             attempts: detail.and_then(|detail| detail.attempts),
             refused: detail.is_some_and(|detail| detail.refused),
+            update: detail.is_some_and(|detail| detail.update),
         }
     }
 }

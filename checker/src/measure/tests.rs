@@ -218,6 +218,12 @@ fn an_update_that_nobody_had_seen_is_lost() {
     script.write(1, "v4", 60, 61); // blind
     let level = measure(&script.history, &subject("quorum", SECOND));
     assert_eq!(counts(level.lost_updates), (1, 3));
+    let second = script.history.operations.iter().position(|operation| operation.process == 2 && operation.call == 30).expect("there");
+    for at in [second, second + 2] {
+        script.history.operations[at].detail.get_or_insert_with(Box::default).update = true;
+    }
+    let level = measure(&script.history, &subject("quorum", SECOND));
+    assert_eq!(counts(level.lost_updates), (1, 2), "the first one does not say that it is an update");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Lost updates: read, change, write, and somebody else's change in between is gone.
 //!
 //! **What is counted.** A *read-modify-write* is a compare-and-set that was applied, or an acknowledged write of a client whose own previous
-//! operation on that key was a read with a result. Its *base* is what it expected, or what was read. It loses an update if it replaced
+//! operation on that key was a read with a result; where operations of the history say which they are (`update`), those alone. Its *base* is
+//! what it expected, or what was read. It loses an update if it replaced
 //! another client's acknowledged write that is provably newer than its base: one was told that it was done, and the other never saw it.
 //!
 //! **What proves it.**
@@ -10,7 +11,8 @@
 //! - On a plain register: the update was called after all of the base had returned, and returned before this write was called.
 //! - Elsewhere (siblings, and nobody says what was covered) nothing is judged: the write may stand beside the update.
 //!
-//! That a client wrote *because* of what it read cannot be seen; a workload whose clients write blindly has updates that nobody minds losing.
+//! That a client wrote *because* of what it read cannot be seen: without `update`, a workload whose clients write blindly has updates that
+//! nobody minds losing.
 //! A delete takes part as an update, not as a read-modify-write.
 
 use super::Measured;
@@ -23,6 +25,8 @@ use crate::staleness::NEWER_MAX;
 /// The measured read-modify-writes, and those that lost somebody's update.
 pub(super) fn lost(measured: Measured<'_>) -> Rate {
     let (mut judged, mut lost) = (0, 0);
+    let is_update = |index: usize| measured.history.operations[index].detail.as_ref().is_some_and(|detail| detail.update);
+    let is_said = (0..measured.history.operations.len()).any(is_update);
     ByKey::new(measured.history).for_each(|key| {
         let lineage = Lineage::new(key);
         if lineage.model == Model::Open {
@@ -32,7 +36,7 @@ pub(super) fn lost(measured: Measured<'_>) -> Rate {
         let previous = previous_reads(measured.history, &lineage);
         for (write, read) in lineage.nodes().zip(previous) {
             let node = lineage.node(write);
-            if !node.acked || node.value.is_none() || node.twin || !measured.has(node.op) {
+            if !node.acked || node.value.is_none() || node.twin || !measured.has(node.op) || (is_said && !is_update(node.op)) {
                 continue;
             }
             if let Some(base) = judge.base(write, read) {
