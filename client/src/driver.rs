@@ -223,6 +223,8 @@ pub(crate) struct Driven<R> {
     pub(crate) result: Result<R, Ended>,
     /// Whether some node could not be reached or broke off, even if another one answered.
     pub(crate) had_link_trouble: bool,
+    /// How often it was sent to a node, connected or not.
+    pub(crate) sendings: u32,
 }
 
 /// Sends `request` to the candidates, in order and as often as it takes. Ends by the budget's deadline.
@@ -256,7 +258,8 @@ pub(crate) async fn drive<R: Request>(
                 ClientEffect::SetTimer(timer, at) => timers.set(timer, at),
                 ClientEffect::Finish(end) => {
                     let had_link_trouble = story.had_link_trouble();
-                    return Driven { result: end.map_err(|gave_up| story.ended(gave_up)), had_link_trouble };
+                    let sendings = u32::try_from(story.sent.len()).unwrap_or(u32::MAX);
+                    return Driven { result: end.map_err(|gave_up| story.ended(gave_up)), had_link_trouble, sendings };
                 }
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 
 use crate::client::Inner;
 use crate::clock::Budget;
-use crate::driver::{Ended, Request, drive};
+use crate::driver::{Driven, Ended, Request, drive};
 use crate::error::{Error, Operation, Subject, Verb};
 use crate::routing;
 use crate::session::{Full, Session, Turn};
@@ -131,6 +131,21 @@ impl Inner {
         via: Option<NodeId>,
         budget: Budget,
     ) -> Result<R::Reply, Ended> {
+        self.send(request, (snapshot, info), partition, via, budget).await.result
+    }
+
+    /// The same, and what the way to the answer was.
+    ///
+    /// # Panics
+    /// If the cluster has no node `via`.
+    pub(crate) async fn send<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        (snapshot, info): (&Snapshot, &BucketInfo),
+        partition: PartitionId,
+        via: Option<NodeId>,
+        budget: Budget,
+    ) -> Driven<R::Reply> {
         let (homes, others) = snapshot.placed(info, partition);
         let homes: Vec<_> = homes.iter().map(|node| snapshot.link(node)).collect();
         let others = others.iter().map(|node| snapshot.link(*node));
@@ -145,7 +160,7 @@ impl Inner {
         if driven.had_link_trouble || receipt.is_some_and(|receipt| receipt.epoch > snapshot.ring.epoch()) {
             self.refresh_soon();
         }
-        driven.result
+        driven
     }
 }
 

@@ -108,12 +108,12 @@ impl Write {
             begin_by: None,
         };
         let partition = snapshot.ring.partitions().of_key(&target.key);
-        let result = target.inner.run(&request, (&snapshot, &info), partition, target.settings.via, budget).await;
-        let reply = result.map_err(|ended| ended.into_error(target.operation(verb, Some(&info), Some(op)), budget))?;
+        let driven = target.inner.send(&request, (&snapshot, &info), partition, target.settings.via, budget).await;
+        let reply = driven.result.map_err(|ended| ended.into_error(target.operation(verb, Some(&info), Some(op)), budget))?;
         if let Some(turn) = turn {
             turn.remember(reply.session.clone().unwrap_or_else(|| reply.context.clone()));
         }
-        Ok(Written::new(op, reply))
+        Ok(Written::new(op, reply, driven.sendings))
     }
 }
 
@@ -143,17 +143,18 @@ pub struct Written {
     context: Context,
     token: Option<Token>,
     receipt: Receipt,
+    sendings: u32,
 }
 
 impl Written {
-    fn new(op: OpId, reply: WriteReply) -> Self {
-        Self { op, context: reply.context.into(), token: reply.token.map(Token::from), receipt: reply.receipt }
+    fn new(op: OpId, reply: WriteReply, sendings: u32) -> Self {
+        Self { op, context: reply.context.into(), token: reply.token.map(Token::from), receipt: reply.receipt, sendings }
     }
 
     /// What a change left behind that set a value.
     pub(crate) fn by_change<T>(changed: &Changed<T>) -> Self {
         let (context, receipt) = (changed.context().clone(), changed.receipt().clone());
-        Self { op: changed.op(), context, token: Some(changed.token()), receipt }
+        Self { op: changed.op(), context, token: Some(changed.token()), receipt, sendings: 1 }
     }
 
     /// The name of the operation, the same in every sending of it.
@@ -174,5 +175,11 @@ impl Written {
     /// What was reached: level, replicas, hints, times.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// How often this call sent it, to whichever node, until it was answered. More than one sending of an eventual write may have been
+    /// applied: each is a version then, with the same value.
+    pub fn sendings(&self) -> u32 {
+        self.sendings
     }
 }
