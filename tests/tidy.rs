@@ -10,6 +10,7 @@
 //! | sizes of files and functions, module docs | `sizes.rs` |
 //! | manifests, lint settings, one build for binary and tests | `manifests.rs` |
 //! | pages under `docs/decisions/` | `decisions.rs` |
+//! | links of pages, and the tests that they name | `links.rs` |
 //! | what all of them read: the files, and Rust without comments and strings | `tree.rs`, `source.rs` |
 //!
 //! The rules read text and `cargo metadata`, not types: a crate can get round them with enough will. Clippy, which knows types,
@@ -20,6 +21,7 @@
 mod tidy {
     pub(crate) mod decisions;
     pub(crate) mod imports;
+    pub(crate) mod links;
     pub(crate) mod manifests;
     pub(crate) mod sizes;
     pub(crate) mod source;
@@ -29,7 +31,7 @@ mod tidy {
 
 use tidy::imports::Graph;
 use tidy::tree::{Tree, Violation};
-use tidy::{decisions, imports, manifests, sizes, words};
+use tidy::{decisions, imports, links, manifests, sizes, words};
 
 /// Fails with one line per violation.
 #[track_caller]
@@ -116,4 +118,9 @@ fn tests_and_binary_share_one_build() {
 #[test]
 fn decisions_have_context_choice_and_consequence() {
     none(&decisions::malformed(&Tree::read().texts));
+}
+
+#[test]
+fn links_lead_to_files_and_name_tests_that_are_there() {
+    none(&links::broken(&Tree::read().texts));
 }
