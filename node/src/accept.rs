@@ -20,6 +20,7 @@ use quorate_rpc::tarpc::{ClientMessage, Response};
 use quorate_rpc::transport::{Transport, framed, framed_for_client};
 use tokio::time::timeout;
 
+use crate::counted::Counted;
 use crate::faults::Faulty;
 use crate::identity::vouch;
 use crate::node::Node;
@@ -149,7 +150,8 @@ async fn serve(node: &Arc<Node>, stream: Connection, hello: &Hello) {
         (Class::Peer | Class::Bulk, Some(from)) => {
             type Out = Response<Unsent<PeerResponse>>;
             let transport: Transport<ClientMessage<PeerRequest>, Out> = framed(stream);
-            let channel = BaseChannel::new(answers(peer::IN_FLIGHT_MAX), Faulty::new(transport, node.faults.link(from.node)));
+            let transport = Counted::new(Faulty::new(transport, node.faults.link(from.node)), &metrics);
+            let channel = BaseChannel::new(answers(peer::IN_FLIGHT_MAX), transport);
             let service = PeerService { node: Arc::clone(node), carries_hints: hello.class == Class::Bulk };
             let service = Bounded::new(service.serve(), metrics);
             spawn_each(channel.max_concurrent_requests(peer::IN_FLIGHT_MAX).execute(service)).await;

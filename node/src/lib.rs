@@ -18,6 +18,7 @@
 mod accept;
 mod clock;
 mod coordinator;
+mod counted;
 mod fallback;
 mod faults;
 mod finisher;
@@ -33,6 +34,7 @@ mod service;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topology;
 mod vouching;
 mod write_back;

@@ -2,174 +2,33 @@
 //!
 //! A registry per node and no global recorder: many nodes may live in one process.
 
+mod labels;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use quorate_protocol::Level;
-use quorate_protocol::outcome::Outcome;
 use quorate_ring::NodeId;
+use quorate_rpc::delay::Delays;
 
 use crate::store::{PROPERTIES, Store};
+use crate::times;
+
+use labels::{DelayLabels, DroppedLabels, LevelLabel, LevelLabels, MessageLabels, PeerLabels, RepairLabels, RequestLabels, Way};
+pub(crate) use labels::{Dropped, Ended, MessageKind, Op, RepairKind};
 
 /// Bucket bounds of request durations, in seconds: from a local read to a total deadline.
 const DURATION_BOUNDS: [f64; 14] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// Bucket bounds of the rounds of one operation.
 const ROUND_BOUNDS: [f64; 7] = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 16.0];
-
-/// Which operation a request was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Op {
-    Get,
-    Put,
-    Delete,
-    List,
-    Cas,
-    Modify,
-}
-
-impl Op {
-    /// The ways in which it can end.
-    fn endings(self) -> &'static [Ended] {
-        match self {
-            Self::Get | Self::List => &[Ended::Ok, Ended::NotApplied],
-            Self::Put | Self::Delete | Self::Modify => &[Ended::Ok, Ended::NotApplied, Ended::Unknown],
-            Self::Cas => &[Ended::Ok, Ended::Conflict, Ended::NotApplied, Ended::Unknown],
-        }
-    }
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Ended {
-    Ok,
-    /// A compare-and-set whose expectation did not hold.
-    Conflict,
-    NotApplied,
-    Unknown,
-}
-
-impl From<Outcome> for Ended {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::NotApplied => Self::NotApplied,
-            Outcome::Unknown => Self::Unknown,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct LevelLabel(Level);
-
-impl EncodeLabelValue for LevelLabel {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        use std::fmt::Write;
-        write!(encoder, "{}", self.0)
-    }
-}
-
-impl EncodeLabelValue for Op {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        let text = match self {
-            Self::Get => "get",
-            Self::Put => "put",
-            Self::Delete => "delete",
-            Self::List => "list",
-            Self::Cas => "cas",
-            Self::Modify => "modify",
-        };
-        EncodeLabelValue::encode(&text, encoder)
-    }
-}
-
-impl EncodeLabelValue for Ended {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        let text = match self {
-            Self::Ok => "ok",
-            Self::Conflict => "conflict",
-            Self::NotApplied => "not_applied",
-            Self::Unknown => "unknown",
-        };
-        EncodeLabelValue::encode(&text, encoder)
-    }
-}
-
-/// When a read brought a replica up to date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum RepairKind {
-    /// Before its answer.
-    Blocking,
-    /// Behind its answer.
-    Background,
-}
-
-impl EncodeLabelValue for RepairKind {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        let text = match self {
-            Self::Blocking => "blocking",
-            Self::Background => "background",
-        };
-        EncodeLabelValue::encode(&text, encoder)
-    }
-}
-
-/// Why a hint is not kept, or no longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Dropped {
-    /// Its peer has as many as it may, or the store took none.
-    Full,
-    /// It grew too old.
-    Expired,
-    /// The peer will never take it.
-    Refused,
-}
-
-impl EncodeLabelValue for Dropped {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        let text = match self {
-            Self::Full => "full",
-            Self::Expired => "expired",
-            Self::Refused => "refused",
-        };
-        EncodeLabelValue::encode(&text, encoder)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    op: Op,
-    level: LevelLabel,
-    outcome: Ended,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LevelLabels {
-    level: LevelLabel,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RepairLabels {
-    kind: RepairKind,
-    level: LevelLabel,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DroppedLabels {
-    reason: Dropped,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PeerLabels {
-    peer: String,
-}
 
 /// Everything the node counts.
 #[derive(Debug)]
@@ -188,6 +47,9 @@ pub(crate) struct Metrics {
     properties: Vec<(&'static str, Gauge<u64, AtomicU64>)>,
     fsyncs: Counter,
     commits: Counter,
+    commit_durations: Histogram,
+    peer_messages: Family<MessageLabels, Counter>,
+    peer_delays: Family<DelayLabels, Histogram, fn() -> Histogram>,
     ring_epoch: Gauge<u64, AtomicU64>,
     /// Rounds that linearizable operations needed.
     pub(crate) lin_rounds: Histogram,
@@ -222,8 +84,8 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Metrics of a node whose buckets have these levels. What can be counted at a level of its own name, or at one of these, begins
-    /// at zero, so that rules about it never meet a series that is not there yet.
-    pub(crate) fn new(levels: impl Iterator<Item = Level>) -> Self {
+    /// at zero, so that rules about it never meet a series that is not there yet. The store fills `commit_durations`.
+    pub(crate) fn new(levels: impl Iterator<Item = Level>, commit_durations: Histogram) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("quorate"),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
@@ -239,6 +101,9 @@ impl Metrics {
             properties: PROPERTIES.iter().map(|property| (property.name, Gauge::default())).collect(),
             fsyncs: Counter::default(),
             commits: Counter::default(),
+            commit_durations,
+            peer_messages: Family::default(),
+            peer_delays: Family::new_with_constructor(times::histogram),
             ring_epoch: Gauge::default(),
             lin_rounds: Histogram::new(ROUND_BOUNDS),
             lin_contention: Counter::default(),
@@ -263,6 +128,9 @@ impl Metrics {
         for reason in [Dropped::Full, Dropped::Expired, Dropped::Refused] {
             drop(metrics.hints_dropped.get_or_create(&DroppedLabels { reason }));
         }
+        for kind in [MessageKind::Request, MessageKind::Reply, MessageKind::Cancel, MessageKind::Heartbeat] {
+            drop(metrics.peer_messages.get_or_create(&MessageLabels { kind }));
+        }
         metrics
     }
 
@@ -282,7 +150,13 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("peer_up", "Whether another node answers", self.peer_up.clone());
         r.register("ring_epoch", "The ring epoch in force", self.ring_epoch.clone());
-        r.register("messages", "Messages sent to other nodes", self.messages.clone());
+        r.register("messages", "Messages of replica requests sent to other nodes", self.messages.clone());
+        r.register("peer_messages", "Messages sent to other nodes, one for each frame, by what they are", self.peer_messages.clone());
+        r.register(
+            "peer_delay_seconds",
+            "Time a heartbeat took to another node and its answer back, estimated: the fastest of each direction count as equally fast",
+            self.peer_delays.clone(),
+        );
         r.register("replica_requests", "Replica requests in messages to other nodes", self.replica_requests.clone());
         r.register("overloaded", "Requests refused at the limit of requests in flight", self.overloaded.clone());
         r.register(
@@ -295,6 +169,11 @@ impl Metrics {
         r.register("requests_in_flight", "Client requests being worked on", self.in_flight.clone());
         r.register("fsyncs", "Synced group commits since the start", self.fsyncs.clone());
         r.register("commits", "Records and hints committed since the start", self.commits.clone());
+        r.register(
+            "commit_duration_seconds",
+            "Time from a record's entry into the commit queue until it is durable and its writer told so",
+            self.commit_durations.clone(),
+        );
         for ((name, gauge), property) in self.properties.iter().zip(&PROPERTIES) {
             r.register(format!("rocksdb_{name}"), property.help, gauge.clone());
         }
@@ -373,6 +252,18 @@ impl Metrics {
         self.hints_dropped.get_or_create(&DroppedLabels { reason }).inc_by(count);
     }
 
+    /// Counts messages of one kind to other nodes.
+    pub(crate) fn peer_messages(&self, kind: MessageKind) -> Counter {
+        self.peer_messages.get_or_create_owned(&MessageLabels { kind })
+    }
+
+    /// A heartbeat to a peer was answered.
+    pub(crate) fn peer_delays(&self, peer: NodeId, delays: Delays) {
+        for (direction, delay) in [(Way::Out, delays.out), (Way::Back, delays.back)] {
+            self.peer_delays.get_or_create(&DelayLabels { peer: peer.to_string(), direction }).observe(delay.as_secs_f64());
+        }
+    }
+
     /// Brings what is read rather than counted up to date.
     pub(crate) fn refresh(&self, store: &Store, epoch: u64, undecided: usize, peers: impl Iterator<Item = (NodeId, bool)>) {
         let counters = store.counters();
@@ -410,7 +301,7 @@ mod tests {
 
     #[test]
     fn everything_that_alerts_look_at_is_there_before_it_happens() {
-        let text = Metrics::new([Level::Counts { r: 2, w: 1 }].into_iter()).render();
+        let text = Metrics::new([Level::Counts { r: 2, w: 1 }].into_iter(), times::histogram()).render();
         for sample in [
             "quorate_outcome_unknown_total{level=\"any\"} 0",
             "quorate_outcome_unknown_total{level=\"r2w1\"} 0",
@@ -426,6 +317,8 @@ mod tests {
             "quorate_ballots_used_twice_total 0",
             "quorate_fsyncs_total 0",
             "quorate_commits_total 0",
+            "quorate_commit_duration_seconds_count 0",
+            "quorate_peer_messages_total{kind=\"heartbeat\"} 0",
         ] {
             assert!(text.lines().any(|line| line == sample), "{sample} is missing in\n{text}");
         }

@@ -174,7 +174,7 @@ pub(crate) fn open(
         connections: Arc::new(Semaphore::new(config.node.connections_max)),
         faults: FaultTable::new(options.initial_faults),
         faults_enabled: options.enable_faults,
-        metrics: Arc::new(Metrics::new(config.buckets.iter().map(|bucket| bucket.level))),
+        metrics: Arc::new(Metrics::new(config.buckets.iter().map(|bucket| bucket.level), store.commit_durations())),
         started: Instant::now(),
         quarantine: OnceLock::new(),
         vouching,

@@ -21,6 +21,7 @@
 pub mod admin;
 pub mod clock;
 pub mod codec;
+pub mod delay;
 pub mod frame;
 pub mod hello;
 pub mod kv;

@@ -217,7 +217,7 @@ async fn completions_and_manual_pages_know_all_commands() {
 }
 
 /// What the interface promises to every reader of metrics.
-const METRICS: [&str; 18] = [
+const METRICS: [&str; 21] = [
     "quorate_request_duration_seconds",
     "quorate_requests",
     "quorate_outcome_unknown",
@@ -236,6 +236,9 @@ const METRICS: [&str; 18] = [
     "quorate_requests_in_flight",
     "quorate_fsyncs",
     "quorate_commits",
+    "quorate_commit_duration_seconds",
+    "quorate_peer_messages",
+    "quorate_peer_delay_seconds",
 ];
 
 /// A cluster in which one of everything that is counted has happened at n1.

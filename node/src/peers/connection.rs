@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::{Connection, Outgoing, Peer, pump};
+use crate::counted::Counted;
 use crate::faults::Faulty;
 use crate::identity::vouch;
 use crate::node::Node;
@@ -107,7 +108,7 @@ pub(crate) async fn dial(node: &Node, to: NodeId, address: &str, class: Class) -
     if vouches {
         node.vouching.vouched_by(to);
     }
-    let transport = Faulty::new(framed(stream), node.faults.link(to));
+    let transport = Counted::new(Faulty::new(framed(stream), node.faults.link(to)), &node.metrics);
     let mut config = client::Config::default();
     config.max_in_flight_requests = IN_FLIGHT_MAX;
     config.pending_request_buffer = WAITING_MAX;

@@ -1,7 +1,8 @@
-//! Heartbeats: how long a peer has been silent, and its round-trip time.
+//! Heartbeats: how long a peer has been silent, and how long messages take to it and back.
 
 use std::time::Duration;
 
+use quorate_rpc::delay::Exchange;
 use quorate_rpc::peer::{PeerClient, Pong};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -20,8 +21,8 @@ pub(super) struct Heartbeat {
 
 /// What one heartbeat brought.
 pub(super) enum Beat {
-    /// The peer answered after this many microseconds.
-    Heard(Pong, u64),
+    /// The peer answered.
+    Heard(Pong, Exchange),
     /// No answer within the time-out.
     Missed,
     /// The connection is gone.
@@ -64,9 +65,9 @@ impl Heartbeat {
 /// Sends one heartbeat.
 pub(super) async fn beat(client: PeerClient, timeout: Duration) -> Beat {
     use quorate_rpc::tarpc::client::RpcError;
-    let begun = Instant::now();
+    let sent = Instant::now();
     match client.ping(context(timeout)).await {
-        Ok(pong) => Beat::Heard(pong, u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)),
+        Ok(pong) => Beat::Heard(pong, Exchange { sent, shown: pong.tick, heard: Instant::now() }),
         Err(RpcError::DeadlineExceeded) => Beat::Missed,
         Err(RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_) | RpcError::Server(_)) => Beat::Broken,
     }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quorate_protocol::Tick;
 use quorate_protocol::replica::{Refusal, ReplicaReply};
+use quorate_rpc::delay::Ways;
 use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::peer::{CALLS_MAX, Calls, PeerClient, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
@@ -49,6 +50,7 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
     let config = &node.config.peer;
     let mut heartbeat = Heartbeat::new(config.heartbeat_interval, config.heartbeat_timeout);
     let mut beats = FuturesUnordered::new();
+    let mut ways = Ways::new(Instant::now());
     let mut messages = FuturesUnordered::new();
     let mut waiting = Vec::with_capacity(config.batch_max);
     let mut told = Told::default();
@@ -94,10 +96,11 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                 }
             }
             Some(outcome) = beats.next() => match outcome {
-                Beat::Heard(pong, micros) => {
+                Beat::Heard(pong, exchange) => {
                     heartbeat.heard();
-                    peer.rtt_micros.store(micros, std::sync::atomic::Ordering::Relaxed);
-                    connection.clock.lock().hear(pong.tick, Instant::now());
+                    peer.rtt_micros.store(exchange.round_trip_micros(), std::sync::atomic::Ordering::Relaxed);
+                    node.metrics.peer_delays(peer.node, ways.measure(&exchange));
+                    connection.clock.lock().hear(pong.tick, exchange.heard);
                     follow(node, peer, pong.hlc);
                     peer.came_up();
                 }

@@ -98,6 +98,13 @@ pub(crate) struct Unsent<A> {
     _share: Option<Share>,
 }
 
+impl<A> Unsent<A> {
+    /// What is answered.
+    pub(crate) fn answer(&self) -> &A {
+        &self.answer
+    }
+}
+
 /// Bytes of the budget, given back when dropped.
 struct Share {
     _permit: OwnedSemaphorePermit,
@@ -166,6 +173,7 @@ mod tests {
     use quorate_ring::NodeId;
 
     use super::*;
+    use crate::times;
 
     fn state(bytes: usize) -> ReplicaReply {
         let dot = Dot { actor: Actor::Node { node: NodeId(1), epoch: KeyEpoch(1) }, n: 1 };
@@ -174,7 +182,7 @@ mod tests {
     }
 
     fn bounded() -> Bounded<()> {
-        Bounded::new((), Arc::new(Metrics::new(std::iter::empty())))
+        Bounded::new((), Arc::new(Metrics::new(std::iter::empty(), times::histogram())))
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! **Rules.**
 //! - *Upon waking*: take everything queued, up to a batch's limits. There is no artificial delay: what arrives during one sync
 //!   makes the next batch.
-//! - *Upon a synced batch*: overlay entries go, then everybody who waits is told.
+//! - *Upon a synced batch*: overlay entries go, then everybody who waits is told. How long records have waited is noted after that.
 //! - *Upon a full disk*: the batch and everything behind it are given up, everybody is told so, the store takes no more writes
 //!   until a restart. The log may end in the batch that failed; a restart may find it there, as a write that was never
 //!   acknowledged and whose outcome its client was told is unknown.
@@ -20,7 +20,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
+use prometheus_client::metrics::histogram::Histogram;
 use rocksdb::WriteBatch;
 
 use super::Shared;
@@ -94,13 +96,14 @@ impl Drop for AbortOnPanic {
 }
 
 /// Takes one batch to the disk and settles it.
-pub(super) fn commit(shared: &Shared, batch: Batch) {
+pub(super) fn commit(shared: &Shared, mut batch: Batch) {
     match write(&shared.engine, &batch) {
         Ok(()) => {
             shared.tally.note(&batch);
             shared.queue.synced(&batch);
             batch.writes.iter().for_each(|write| settle_durable(shared, write));
-            Queue::announce(batch);
+            Queue::announce(&mut batch);
+            note_waits(&shared.durations, &batch);
         }
         Err(error) if error.is_disk_full() => {
             tracing::error!(%error, "the disk is full, the store takes no more writes until a restart");
@@ -161,6 +164,14 @@ fn changes(engine: &Engine, batch: &Batch) -> WriteBatch {
         }
     }
     changes
+}
+
+/// Notes how long each record of a batch took to become durable. Hints and what the node keeps for itself are written by no replica.
+fn note_waits(durations: &Histogram, batch: &Batch) {
+    let now = Instant::now();
+    for write in batch.writes.iter().filter(|write| matches!(write.change, Change::Record { .. })) {
+        durations.observe(now.saturating_duration_since(write.entered).as_secs_f64());
+    }
 }
 
 fn settle_durable(shared: &Shared, write: &Write) {

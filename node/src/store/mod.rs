@@ -64,11 +64,14 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use prometheus_client::metrics::histogram::Histogram;
 use quorate_protocol::chain::Ballot;
 use quorate_protocol::chain::volatile::Volatile;
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{BootId, KeyEpoch, KeyRecord};
 use quorate_ring::{NodeId, PartitionId};
+
+use crate::times;
 
 pub use commit::Counters;
 pub use directory::{Expected, Init};
@@ -149,6 +152,8 @@ struct Shared {
     peers: peers::Peers,
     hints: hints::Hints,
     tally: commit::Tally,
+    /// How long records took from the queue until they were durable.
+    durations: Histogram,
 }
 
 impl Store {
@@ -209,7 +214,8 @@ impl Store {
             promise_floor: last.promise_ceiling,
         };
         let (queue, overlay) = (queue::Queue::new(options), overlay::Overlay::new());
-        let shared = Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default() });
+        let shared =
+            Arc::new(Shared { engine, queue, overlay, node, peers, hints, tally: commit::Tally::default(), durations: times::histogram() });
         let committer = Mutex::default();
         let store = Self { committer, commits_in_place: false, shared, directory: directory.to_owned(), _lock: lock };
         Ok((store, opened))
@@ -487,6 +493,12 @@ impl Store {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.tally.read()
+    }
+
+    /// How long records took from their entry into the queue until they were durable and their writers told, in seconds.
+    #[must_use]
+    pub(crate) fn commit_durations(&self) -> Histogram {
+        self.shared.durations.clone()
     }
 
     /// RocksDB's measures by name, in the order of [`PROPERTIES`].

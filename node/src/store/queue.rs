@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -154,6 +155,8 @@ impl Change {
 pub(super) struct Write {
     pub(super) seq: WriteSeq,
     pub(super) change: Change,
+    /// When it was queued.
+    pub(super) entered: Instant,
 }
 
 /// What one log write, and one sync, takes to the disk.
@@ -173,8 +176,8 @@ struct Waiter {
 
 impl Batch {
     /// Tells everybody who waits for this batch.
-    fn answer(self, verdict: Verdict) {
-        for waiter in self.waiters {
+    fn answer(&mut self, verdict: Verdict) {
+        for waiter in self.waiters.drain(..) {
             // Whoever dropped its commit does not want to know.
             let _ = waiter.verdict.send(verdict);
         }
@@ -246,7 +249,7 @@ impl Queue {
     /// # Errors
     /// `Overloaded`, `DiskFull` or `Closed`, without effect.
     pub(super) fn push(&self, change: Change, durability: Durability) -> Result<(WriteSeq, Commit), StoreError> {
-        let size_bytes = change.size_bytes();
+        let (size_bytes, entered) = (change.size_bytes(), Instant::now());
         let mut state = self.state.lock();
         state.admit()?;
         if state.pending.writes >= self.pending_writes_max || state.pending.bytes >= self.pending_bytes_max {
@@ -256,7 +259,7 @@ impl Queue {
         state.pending.bytes += size_bytes;
         state.last = WriteSeq(state.last.0 + 1);
         let seq = state.last;
-        state.writes.push_back(Write { seq, change });
+        state.writes.push_back(Write { seq, change, entered });
         let commit = match durability {
             Durability::Synced => state.wait_for(seq),
             Durability::Buffered => Commit::durable(),
@@ -366,7 +369,7 @@ impl Queue {
     }
 
     /// Tells everybody who waits for a synced batch.
-    pub(super) fn announce(batch: Batch) {
+    pub(super) fn announce(batch: &mut Batch) {
         batch.answer(Ok(()));
     }
 
@@ -383,7 +386,7 @@ impl Queue {
     }
 
     /// Tells everybody who waits for writes that were given up.
-    pub(super) fn renounce(batch: Batch) {
+    pub(super) fn renounce(mut batch: Batch) {
         batch.answer(Err(GivenUp));
     }
 }

@@ -4,6 +4,7 @@ mod background;
 mod blind;
 mod chain;
 mod identity;
+mod instruments;
 mod repairs;
 mod slow_reader;
 mod vouching;
@@ -157,6 +158,13 @@ pub(crate) fn put(key: &'static str, value: impl Into<Vec<u8>>, level: Level) ->
         micros_left: 20_000_000,
         begin_by: None,
     }
+}
+
+/// What a node counts under this name and these labels.
+pub(crate) fn count(node: &TestNode, sample: &str) -> u64 {
+    let text = node.node.metrics.render();
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)).expect("the sample is there");
+    line.trim().parse().expect("a number")
 }
 
 /// Looks until what it looks for is so.

@@ -6,7 +6,7 @@ use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
 use quorate_protocol::{Actor, Body, BucketId, Context, Dot, KeyEpoch, Level, Siblings, Version};
 use quorate_rpc::peer::ReplicaCall;
 
-use super::{N1, N2, N3, TestCluster, TestNode, read};
+use super::{N1, N2, N3, TestCluster, TestNode, count, read};
 use crate::{coordinator, replica};
 
 /// Three nodes, of which n2 alone holds a write of `k`.
@@ -23,12 +23,6 @@ async fn with_one_ahead() -> [TestNode; 3] {
     let call = ReplicaCall { bucket: BucketId(0), key: Bytes::from_static(b"k"), micros_left: 0, request };
     assert_eq!(replica::serve(&nodes[1].node, &call, false).settled().await, ReplicaReply::Stored);
     nodes
-}
-
-fn count(node: &TestNode, sample: &str) -> u64 {
-    let text = node.node.metrics.render();
-    let line = text.lines().find_map(|line| line.strip_prefix(sample)).expect("the sample is there");
-    line.trim().parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
