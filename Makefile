@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test model check fix bench doc help prepare prepare-lints
+.PHONY: build planted demo test model check fix bench doc help prepare prepare-lints
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -23,12 +23,19 @@ LOCKED := $(if $(CI),--locked)
 
 define build-binary
 @[[ -e "$(BINARY)" ]] || echo 'quorate: the first build compiles RocksDB, which takes some minutes' >&2
-cargo build --release $(LOCKED) $(QUIET) </dev/null
+cargo build --release $(LOCKED) $(QUIET) $(1) </dev/null
 endef
 
 build: prepare ## build the binary and print its path (the default)
 	$(build-binary)
 	@echo "$(BINARY)"
+
+# Cargo puts both binaries at the same place: the planted one is moved away, and the sound one put back.
+planted: prepare ## build a binary whose nodes can be told to break a rule (--bug NAME), and print its path
+	$(call build-binary,--features planted-bugs)
+	@mv -f "$(BINARY)" "$(BINARY)-planted"
+	$(build-binary)
+	@echo "$(BINARY)-planted"
 
 demo: prepare ## run a real cluster with a prompt; ARGS='--nodes 5' and the like are passed on
 	$(build-binary)

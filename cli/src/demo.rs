@@ -32,6 +32,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::{Globals, Output};
 use crate::output;
+use crate::planted::Planted;
 use command::{Command, CommandError, pair_and_round_trip};
 use input::{Input, InputError, Line, PROMPT};
 use shell::{Reply, Shell};
@@ -69,6 +70,9 @@ pub struct Demo {
     /// Run without a prompt until SIGTERM or Ctrl-C.
     #[arg(long)]
     hold: bool,
+
+    #[command(flatten)]
+    planted: Planted,
 }
 
 /// The demo cannot go on.
@@ -168,6 +172,7 @@ impl Demo {
             dir: self.dir.clone().map_or(Dir::Temporary, Dir::Kept),
             ports: Ports::PreferredBase(PORT_BASE),
             enable_faults: true,
+            bug: self.planted.bug(),
             replicas: self.replicas,
             settings: self.set.clone(),
             latency: self.latency.clone(),

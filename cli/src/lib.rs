@@ -11,7 +11,7 @@
 //! | stdout and stderr; bytes as text; JSON; `--explain`; what work costs | `output.rs`, `text.rs`, `json.rs`, `explain.rs`, `processor.rs` |
 //! | `get`, `put`, `del`, `siblings`, `cas`, `incr`, `outcome` | `kv/` |
 //! | `load`, `dump` | `bulk/` |
-//! | `server`, `config`, `status`, `ring` | a file each |
+//! | `server`, `config`, `status`, `ring` | a file each; `planted.rs` for nodes that break a rule on purpose |
 //! | `demo`, `bench` | `demo`, `bench` |
 //! | `sim`; `check` | `sim/`; `check/` |
 //!
@@ -44,6 +44,7 @@ pub mod json;
 pub mod kv;
 pub mod level;
 pub mod output;
+pub mod planted;
 pub mod processor;
 pub mod refusal;
 pub mod retry;

@@ -25,6 +25,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::planted::Planted;
 use crate::settings::Settings;
 
 /// Runs one node until SIGTERM.
@@ -49,6 +50,9 @@ pub struct Server {
     /// Stop when stdin ends.
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
+
+    #[command(flatten)]
+    planted: Planted,
 }
 
 /// The server could not be set up.
@@ -84,7 +88,8 @@ pub fn run(command: &Server) -> Result<Exit, CliError> {
 
 async fn serve(config: Config, command: &Server) -> Result<(), CliError> {
     let initial_faults = command.initial_faults.clone().unwrap_or_default();
-    let options = quorate_node::ServeOptions { init: command.init, enable_faults: command.enable_faults, initial_faults };
+    let (init, enable_faults, defect) = (command.init, command.enable_faults, command.planted.bug());
+    let options = quorate_node::ServeOptions { init, enable_faults, initial_faults, defect };
     let shutdown = shutdown(command.exit_with_stdin).map_err(|source| failure(SetUpError::Signals { source }))?;
     Ok(quorate_node::serve(config, options, shutdown).await?)
 }

@@ -82,6 +82,9 @@ struct NodeFields {
     /// Why it serves nothing, if so.
     refusal: Option<String>,
     peers: Vec<PeerFields>,
+    /// The rule that it breaks on purpose, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bug: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -152,6 +155,7 @@ impl From<Status> for NodeFields {
             requests_in_flight: status.requests_in_flight,
             refusal: status.refusal.map(|refusal| refusal.to_string()),
             peers: status.peers.into_iter().map(PeerFields::from).collect(),
+            bug: status.bug,
         }
     }
 }
@@ -195,8 +199,12 @@ fn print_status(topology: &Topology, nodes: Vec<NodeAnswer<NodeFields>>, output:
                 if let Some(error) = error {
                     output::note(error);
                 }
-                if let Some(refusal) = answer.and_then(|fields| fields.refusal) {
+                let Some(NodeFields { refusal, bug, .. }) = answer else { continue };
+                if let Some(refusal) = refusal {
                     output::note(format_args!("{node} {refusal}"));
+                }
+                if let Some(bug) = bug {
+                    output::note(format_args!("{node} has the planted bug {bug}: it breaks its promises on purpose"));
                 }
             }
             Ok(())
@@ -288,6 +296,7 @@ mod tests {
             requests_in_flight: 1,
             refusal: None,
             peers: vec![down],
+            bug: None,
         }
     }
 

@@ -399,6 +399,7 @@ impl Cluster {
             settings: &spec.settings,
             enable_faults: spec.enable_faults,
             faults: &faults,
+            bug: spec.bug,
             init,
         };
         let spawned = Process::spawn(&launch);

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_anti_entropy::{Handoff, HandoffEffect, HandoffInput, HandoffOptions, Hint};
+use quorate_protocol::Tick;
 use quorate_protocol::notes::Notes;
 use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
-use quorate_protocol::{Options, Tick};
 use quorate_rpc::hello::Class;
 use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
 use tokio::time::sleep_until;
@@ -67,7 +67,7 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
         backoff_micros_min: micros(hints.replay_backoff_min),
         backoff_micros_max: micros(hints.replay_backoff_max),
         age_ms_max: age_ms_max(&node),
-        options: Options::default(),
+        options: node.options,
     };
     let mut up = peer.watch();
     let stopping = node.stopping.clone();

@@ -7,7 +7,7 @@ use quorate_config::{BucketProperties, Config};
 use quorate_protocol::outcome::{Failure, Reason};
 use quorate_protocol::replica::Refusal;
 use quorate_protocol::sealed::ContextSeal;
-use quorate_protocol::{BucketId, KeyEpoch};
+use quorate_protocol::{BucketId, KeyEpoch, Options};
 use quorate_ring::NodeId;
 use quorate_rpc::hello::{HelloRefusal, Identity};
 use quorate_rpc::net::Network;
@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     pub(crate) faults: FaultTable,
     pub(crate) faults_enabled: bool,
+    /// How every core here behaves: as it should, unless the node was told to break a rule.
+    pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
     /// Client requests that may be worked on at a time.

@@ -4,7 +4,6 @@
 //! whoever passes the answer on waits for that moment first. This file is the one that knows this rule.
 
 use quorate_config::BucketProperties;
-use quorate_protocol::Options;
 use quorate_protocol::chain::{ChainRequest, ChainState};
 use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::machine::MintRefusal;
@@ -68,7 +67,7 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
     let key = StorageKey::new(place.partition, call.bucket, &call.key);
     let answer = match &call.request {
         ReplicaRequest::Read { .. } => {
-            let show = |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
+            let show = |record: &mut KeyRecord| apply(record, &place.record, &call.request, node.options, &mut Notes::default());
             node.store.read(&key).map(Option::unwrap_or_default).map(|mut durable| {
                 let shows_more = node.store.held(&key).shows_more_than(&durable);
                 // What was learnt of the key's chain is shown, and so must survive a crash from now on. What cannot be written is not shown.
@@ -83,8 +82,7 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
                 // A stamp too far ahead is not followed; heartbeats tell the operator about it.
                 let _ = node.clock.observe(version.hlc);
             }
-            let transition =
-                |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
+            let transition = |record: &mut KeyRecord| apply(record, &place.record, &call.request, node.options, &mut Notes::default());
             node.store
                 .update(&key, durability(bucket, is_hint || strict.is_some()), transition)
                 .map(|(reply, commit)| Answer::After(commit, reply))
@@ -100,7 +98,7 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
 /// Takes part in a key's chain. Acceptances are synced in every bucket, and so is all that was queued for the key before a promise: what
 /// it shows is durable. Promises themselves, and that a state was chosen, are left to memory if that is safe.
 fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &Place, key: &StorageKey) -> Result<Answer, StoreError> {
-    let act = |record: &mut KeyRecord| apply(record, &place.record, &call.request, Options::default(), &mut Notes::default());
+    let act = |record: &mut KeyRecord| apply(record, &place.record, &call.request, node.options, &mut Notes::default());
     let durability = match request {
         ChainRequest::Read { .. } => {
             let mut record = node.store.view(key)?;
@@ -149,12 +147,12 @@ pub(crate) fn mint_here(node: &Node, subject: &Subject, write: &Mint, role: Role
         if begin_by.is_some_and(|begin_by| begin_by < node.clock.tick()) {
             return Err(MintRefusal::Store(Refusal::Expired));
         }
-        let fresh = if needs_fresh_epoch(record, node.epoch_floor, Options::default()) {
+        let fresh = if needs_fresh_epoch(record, node.epoch_floor, node.options) {
             Some(node.store.next_key_epoch().map_err(|error| MintRefusal::Store(refusal(&error)))?)
         } else {
             None
         };
-        mint(record, node.me(), fresh, write, Options::default(), &mut Notes::default())
+        mint(record, node.me(), fresh, write, node.options, &mut Notes::default())
     };
     if role == Role::Stranger {
         return node.fallback.with(bucket.id, key, give).map(|minted| (minted, None));

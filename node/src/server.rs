@@ -14,6 +14,7 @@ use std::time::Duration;
 use quorate_config::{Address, Config};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::sealed::ContextSeal;
+use quorate_protocol::{Defect, Options};
 use quorate_ring::PlacementError;
 use quorate_rpc::admin::Faults;
 use quorate_rpc::hello::Identity;
@@ -54,6 +55,8 @@ pub struct ServeOptions {
     pub enable_faults: bool,
     /// Faults in force before the first message. A node that is started again into a partition must not speak across it.
     pub initial_faults: Faults,
+    /// The one rule that the node breaks, so that a checker can show that it would notice. The log and the status say so.
+    pub defect: Option<Defect>,
 }
 
 /// What a node stands on: by default this machine's TCP and the data directory of its configuration. Simulations replace both.
@@ -154,6 +157,9 @@ pub(crate) fn open(
     placement: Placement,
 ) -> Result<Arc<Node>, ServeError> {
     let Surroundings { network, disk } = surroundings;
+    if let Some(bug) = options.defect {
+        tracing::error!(%bug, does = bug.summary(), "this node has a planted bug and breaks its promises");
+    }
     let (store, opened) = open_store(&config, disk.as_ref(), options.init).map_err(Box::new)?;
     if !opened.clean {
         tracing::info!("last stop was not clean: recovered from the log");
@@ -174,6 +180,7 @@ pub(crate) fn open(
         connections: Arc::new(Semaphore::new(config.node.connections_max)),
         faults: FaultTable::new(options.initial_faults),
         faults_enabled: options.enable_faults,
+        options: Options { defect: options.defect, ..Options::default() },
         metrics: Arc::new(Metrics::new(config.buckets.iter().map(|bucket| bucket.level), store.commit_durations())),
         started: Instant::now(),
         quarantine: OnceLock::new(),

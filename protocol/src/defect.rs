@@ -5,7 +5,7 @@
 //!
 //! Most are acted on in this crate and in anti-entropy, at the rule they break (`options.has(..)`); what they do there in
 //! more than a line is in `misdeeds`. Those that concern a disk, a clock or the memory of a process are marked below:
-//! the simulator's own node and disk act on them, because no core knows of such things.
+//! the simulator's own node and disk act on them, because no core knows of such things. [`Defect::culprit`] says which are whose.
 
 use std::fmt;
 use std::str::FromStr;
@@ -147,6 +147,72 @@ defects! {
         "A fallback that forgot a key begins its run of dots for it again."
 }
 
+/// Who must be told to break a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// A core that nodes drive: a real node can be told too.
+    Node,
+    /// A core that clients drive.
+    Client,
+    /// The simulator's own node, disk or clock.
+    Simulator,
+}
+
+impl Defect {
+    /// Who breaks the rule.
+    #[must_use]
+    pub fn culprit(self) -> Culprit {
+        match self {
+            Self::RetryOvertakesBlindWrite | Self::UnrecordedFailureTrusted => Culprit::Client,
+            Self::BlindWriteBeginsLate
+            | Self::DefiniteFailureAfterForward
+            | Self::BallotReusedAfterRestart
+            | Self::PromiseNotSynced
+            | Self::DotReusedAfterDiskLoss
+            | Self::UnsyncedWriteAcknowledged
+            | Self::UnsyncedStateShown
+            | Self::TruncatedLogAccepted
+            | Self::FullDiskAcknowledged
+            | Self::CleanStopAfterFullDisk
+            | Self::KeyEpochFromClock
+            | Self::FallbackRepeatsDots => Culprit::Simulator,
+            Self::NoSynchronousRepair
+            | Self::AnswerBeforeRepairQuorum
+            | Self::RepairEnlargedMidway
+            | Self::SessionNotAwaited
+            | Self::QuorumCountedByMessages
+            | Self::NodeTwiceOnPreferenceList
+            | Self::MajorityRoundedDown
+            | Self::HintCountsTowardQuorum
+            | Self::HintDeletedBeforeAck
+            | Self::OnlyCopyExpires
+            | Self::OnlyCopyGivenUp
+            | Self::RepairOverwrites
+            | Self::DotReusedAfterCrash
+            | Self::DotFromContext
+            | Self::MergeDropsActor
+            | Self::BlindPutCoversUnseen
+            | Self::WriteContextCoversUnseen
+            | Self::TombstoneDroppedEarly
+            | Self::RetryOverwrites
+            | Self::RetryAnsweredWithoutResend
+            | Self::DefiniteFailureAfterSpread
+            | Self::CleanJudgedByReplier
+            | Self::ChainReadUnrepaired
+            | Self::BallotUsedTwice
+            | Self::AcceptWithoutPromiseCheck
+            | Self::HighestAcceptedIgnored
+            | Self::LateAcceptCounts
+            | Self::UndecidedLeft
+            | Self::UndecidedShown
+            | Self::RetryAppliedTwice
+            | Self::DefiniteFailureAfterAccept
+            | Self::AbsorbedAfterChange
+            | Self::StickyInMixedBucket => Culprit::Node,
+        }
+    }
+}
+
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -166,6 +232,41 @@ impl FromStr for Defect {
 
     fn from_str(text: &str) -> Result<Self, UnknownDefect> {
         Self::ALL.iter().copied().find(|defect| defect.name() == text).ok_or_else(|| UnknownDefect { text: text.to_owned() })
+    }
+}
+
+/// A text names no defect that a real node can be told to have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOfNodes {
+    /// It names none at all.
+    #[error(transparent)]
+    Unknown(#[from] UnknownDefect),
+    /// Clients have it.
+    #[error("{defect} is a bug of clients, which no node can have; `quorate sim --bug {defect}` shows it")]
+    OfClients {
+        /// The defect.
+        defect: Defect,
+    },
+    /// Only the simulator acts on it.
+    #[error("{defect} is acted on by the simulator's own node, disk or clock only; `quorate sim --bug {defect}` shows it")]
+    OfSimulator {
+        /// The defect.
+        defect: Defect,
+    },
+}
+
+impl Defect {
+    /// The defect of this name, if a real node can have it.
+    ///
+    /// # Errors
+    /// [`NotOfNodes`] if there is none, or nodes do not act on it.
+    pub fn of_nodes(name: &str) -> Result<Self, NotOfNodes> {
+        let defect: Self = name.parse()?;
+        match defect.culprit() {
+            Culprit::Node => Ok(defect),
+            Culprit::Client => Err(NotOfNodes::OfClients { defect }),
+            Culprit::Simulator => Err(NotOfNodes::OfSimulator { defect }),
+        }
     }
 }
 
@@ -190,6 +291,15 @@ mod tests {
             assert_eq!(kebab.parse(), Ok(*defect));
         }
         assert!("No-Synchronous-Repair".parse::<Defect>().is_err());
+    }
+
+    #[test]
+    fn a_node_has_no_bug_that_it_would_not_act_on() {
+        assert_eq!(Defect::of_nodes("chain-read-unrepaired"), Ok(Defect::ChainReadUnrepaired));
+        let says = |name| Defect::of_nodes(name).expect_err("no node acts on it").to_string();
+        assert!(says("promise-not-synced").starts_with("promise-not-synced is acted on by the simulator's own node"));
+        assert!(says("unrecorded-failure-trusted").starts_with("unrecorded-failure-trusted is a bug of clients"));
+        assert!(says("chain-read").contains("no planted bug"));
     }
 
     #[test]

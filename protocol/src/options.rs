@@ -1,6 +1,6 @@
 //! How a core may be told to behave otherwise than it does in a node: awkward but legal, or wrong on purpose.
 //!
-//! **Promise.** With [`Options::default`], which is what a node passes, every core keeps all its promises. With any
+//! **Promise.** With [`Options::default`], which is what a node passes that was not told otherwise, every core keeps all its promises. With any
 //! [`Awkward`] choice it still does, only along paths that are rare otherwise. With a [`Defect`] it breaks exactly one rule,
 //! so that a checker can show that it would notice.
 //!

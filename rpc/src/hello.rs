@@ -33,7 +33,7 @@ use crate::proof::{Challenge, PeerKey, Proof, Side};
 pub const MAGIC: [u8; 4] = *b"QRTE";
 
 /// Raised by every change of the wire that is not an addition at the end.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Longest hello in bytes; a hello is a few names and numbers.
 const HELLO_BYTES_MAX: u16 = 4096;

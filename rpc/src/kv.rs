@@ -338,6 +338,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Why it serves no client and is no replica at present, if so.
     pub refusal: Option<Refusal>,
+    /// The name of the planted bug that it was started with: it breaks its promises.
+    pub bug: Option<String>,
 }
 
 /// Calls of clients.

@@ -400,6 +400,7 @@ impl KeyValue for Server {
             requests_in_flight: 0,
             peers: Vec::new(),
             refusal: None,
+            bug: None,
         }
     }
 

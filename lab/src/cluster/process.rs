@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use quorate_protocol::Defect;
 use quorate_rpc::admin::Faults;
 use tokio::time::{Instant, sleep};
 
@@ -47,6 +48,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) enable_faults: bool,
     /// The faults it has from its first message on; none unless faults are enabled.
     pub(crate) faults: &'a Faults,
+    /// The rule that it breaks.
+    pub(crate) bug: Option<Defect>,
     /// The data directory is new.
     pub(crate) init: bool,
 }
@@ -72,6 +75,9 @@ impl Process {
         }
         if *launch.faults != Faults::default() {
             command.arg("--initial-faults").arg(serde_json::to_string(launch.faults).expect("faults are plain values"));
+        }
+        if let Some(bug) = launch.bug {
+            command.arg("--bug").arg(bug.name());
         }
         for setting in launch.settings {
             command.arg("--set").arg(setting);
@@ -213,6 +219,7 @@ mod tests {
             settings: &["a.b=1".to_owned()],
             enable_faults: true,
             faults: &faults,
+            bug: Some(Defect::RepairOverwrites),
             init: true,
         };
         Process::spawn(&launch).expect("starts")
@@ -239,7 +246,10 @@ mod tests {
         let log = std::fs::read_to_string(dir.path().join("log")).expect("a log");
         let config = dir.path().join("config");
         let faults = r#"--initial-faults {"links":{},"skew_ms":-7}"#;
-        let expected = format!("server --config {} --exit-with-stdin --init --enable-faults {faults} --set a.b=1\n", config.display());
+        let expected = format!(
+            "server --config {} --exit-with-stdin --init --enable-faults {faults} --bug repair-overwrites --set a.b=1\n",
+            config.display()
+        );
         assert_eq!(log, expected);
         assert_eq!(process.ended().expect("looked at").and_then(|status| status.code()), Some(3));
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_protocol::Level;
 use quorate_protocol::record::WriteMode;
+use quorate_protocol::{Defect, Level};
 use quorate_ring::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub struct ClusterSpec {
     pub ports: Ports,
     /// Whether faults can be made. Latencies need it too.
     pub enable_faults: bool,
+    /// The rule that every node breaks. The binary must have been built for it, with the feature `planted-bugs`.
+    pub bug: Option<Defect>,
     /// Home replicas per key; 3, or the number of nodes if there are fewer.
     pub replicas: Option<u8>,
     /// Partitions; the configuration's default if absent.
@@ -91,6 +93,7 @@ impl ClusterSpec {
             dir: Dir::Temporary,
             ports: Ports::Free,
             enable_faults: false,
+            bug: None,
             replicas: None,
             partitions: None,
             buckets: Vec::new(),

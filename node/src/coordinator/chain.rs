@@ -27,7 +27,7 @@ use quorate_protocol::eventual::read::{ReadFailure, ReadPlan};
 use quorate_protocol::machine::{Input, Outbox};
 use quorate_protocol::outcome::{Failure, Outcome, Reason, Receipt};
 use quorate_protocol::quorum::ReadQuorum;
-use quorate_protocol::{Context, Level, Options, Tick};
+use quorate_protocol::{Context, Level, Tick};
 
 use super::drive::{Drive, Machine, Subject};
 use super::micros;
@@ -100,7 +100,7 @@ async fn propose(node: &Arc<Node>, target: &Target, operation: Operation) -> Res
 
 fn plan(node: &Node, target: &Target, seen: Context) -> Result<ReadPlan, Failure> {
     let place = node.placement.place(&target.bucket, &target.key);
-    let quorum = ReadQuorum::of(Level::Linearizable, place.homes.clone(), place.record.epoch, Options::default())
+    let quorum = ReadQuorum::of(Level::Linearizable, place.homes.clone(), place.record.epoch, node.options)
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     Ok(ReadPlan {
         me: node.me(),
@@ -113,6 +113,6 @@ fn plan(node: &Node, target: &Target, seen: Context) -> Result<ReadPlan, Failure
         repair_behind: false,
         hedge_after_micros: micros(node.config.coordination.hedge_after),
         deadline: target.deadline,
-        options: Options::default(),
+        options: node.options,
     })
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use quorate_protocol::Tick;
 use quorate_protocol::outcome::{Failure, Outcome, Reason, ReplicaReport, ReplicaStatus};
 use quorate_protocol::quorum::ReadQuorum;
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::Refusal;
-use quorate_protocol::{Options, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::kv::ListRequest;
 use quorate_rpc::peer::{KeysPage, KeysRequest};
@@ -40,7 +40,7 @@ pub(crate) async fn list(node: &Arc<Node>, request: ListRequest) -> Result<KeysP
         .placement
         .place_partition(bucket, request.partition)
         .ok_or_else(|| Failure::refused(Reason::Refused { refusal: Refusal::Malformed }))?;
-    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
+    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, node.options)
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     let deadline = deadline(node, begun, request.micros_left);
     let keys = KeysRequest {

@@ -8,7 +8,7 @@ use quorate_protocol::limits::FRAME_BYTES_MAX;
 use quorate_protocol::outcome::{Failure, Outcome, Reason};
 use quorate_protocol::quorum::ReadQuorum;
 use quorate_protocol::replica::Refusal;
-use quorate_protocol::{Context, Level, Options, Siblings, Tick};
+use quorate_protocol::{Context, Level, Siblings, Tick};
 use quorate_rpc::kv::{ReadReply, ReadRequest, Sibling};
 
 use super::chain::{self, Target};
@@ -71,7 +71,7 @@ async fn linearizable(node: &Arc<Node>, target: Target, seen: Context, begun: Ti
 
 fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<ReadPlan, Failure> {
     let place = node.placement.place(&subject.bucket, &subject.key);
-    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, Options::default())
+    let quorum = ReadQuorum::of(level, place.homes.clone(), place.record.epoch, node.options)
         .map_err(|invalid| Failure::refused(Reason::InvalidLevel(invalid)))?;
     let coordination = &node.config.coordination;
     let repair_behind =
@@ -87,7 +87,7 @@ fn plan(node: &Node, subject: &Subject, level: Level, seen: Context) -> Result<R
         repair_behind,
         hedge_after_micros: micros(coordination.hedge_after),
         deadline: subject.deadline,
-        options: Options::default(),
+        options: node.options,
     })
 }
 

@@ -11,7 +11,7 @@ use quorate_protocol::outcome::{Failure, Outcome, Reason, ReplicaReport, Replica
 use quorate_protocol::quorum::WriteQuorum;
 use quorate_protocol::record::{Role, WriteMode};
 use quorate_protocol::replica::{Mint, Refusal, Seen};
-use quorate_protocol::{Body, Context, Level, Options, Tick};
+use quorate_protocol::{Body, Context, Level, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::kv::{WriteContext, WriteReply, WriteRequest};
 use quorate_rpc::tarpc::client::RpcError;
@@ -59,7 +59,7 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
         return linearizable(node, checked, request, begun).await;
     }
     let place = node.placement.place(&checked.subject.bucket, &checked.subject.key);
-    let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch, Options::default())
+    let quorum = WriteQuorum::of(checked.level, place.homes.clone(), place.record.epoch, node.options)
         .map_err(|invalid| mark(Failure::refused(Reason::InvalidLevel(invalid))))?;
     let down = node.peers.down(&place.homes);
     let op = if matches!(request.body, Body::Tombstone) { Op::Delete } else { Op::Put };
@@ -145,7 +145,7 @@ async fn here(
         attempt: request.attempt,
         deadline: subject.deadline,
         hint_after_micros: micros(node.config.coordination.hint_after),
-        options: Options::default(),
+        options: node.options,
     };
     let (bucket, key) = (subject.bucket.id, subject.key.clone());
     let result = Drive::new(node, subject, Write::new(plan, begun)).answer().await;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_anti_entropy::Hint;
-use quorate_protocol::Options;
 use quorate_ring::NodeId;
 
 use super::age_ms_max;
@@ -57,7 +56,7 @@ async fn drop_expired(node: &Node, target: NodeId) -> Result<(), StoreError> {
         after = *last;
         let now_ms = node.clock.wall_ms();
         for (seq, bytes) in page {
-            let is_over = |hint: Hint| hint.is_expired(now_ms, age_ms_max(node), Options::default());
+            let is_over = |hint: Hint| hint.is_expired(now_ms, age_ms_max(node), node.options);
             if postcard::from_bytes(&bytes).is_ok_and(is_over) {
                 node.store.remove_hints(target, [seq])?;
                 node.metrics.hints_dropped(Dropped::Expired, 1);

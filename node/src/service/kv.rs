@@ -95,5 +95,6 @@ fn status(node: &Node) -> Status {
         requests_in_flight: u64::try_from(node.metrics.in_flight.inner().load(Ordering::Relaxed)).unwrap_or(0),
         peers: peers.chain(departed).collect(),
         refusal: node.refusal(),
+        bug: node.options.defect.map(|bug| bug.name().to_owned()),
     }
 }

@@ -226,7 +226,7 @@ async fn the_outcome_of_an_operation_can_be_asked_for_and_settled() {
 }
 
 /// A state at a ballot of a node that is no longer there, accepted by `nodes`.
-async fn left_behind(nodes: &[&TestNode], key: &'static str, value: &'static str) -> Accepted {
+pub(super) async fn left_behind(nodes: &[&TestNode], key: &'static str, value: &'static str) -> Accepted {
     let ballot = Ballot { epoch: RingEpoch(1), counter: 1_000, node: N3, boot: BootId(9) };
     let author = Authorship { ballot, hlc: Hlc(1), op: None };
     let (state, _) = ChainState::default().apply(&Change::Put(bytes(value)), author);

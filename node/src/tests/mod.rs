@@ -3,6 +3,7 @@
 mod background;
 mod blind;
 mod chain;
+mod defects;
 mod identity;
 mod instruments;
 mod repairs;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_config::{Config, SourceFile, Sources};
-use quorate_protocol::{Attempt, Body, BucketId, ClientId, Level, OpId};
+use quorate_protocol::{Attempt, Body, BucketId, ClientId, Defect, Level, OpId};
 use quorate_ring::NodeId;
 use quorate_rpc::hello::{Class, Hello, introduce};
 use quorate_rpc::kv::{KeyValueClient, ReadRequest, WriteContext, WriteRequest};
@@ -82,6 +83,13 @@ impl TestCluster {
     /// A new node that nobody vouches for.
     pub(crate) fn start_new(&mut self, node: NodeId) -> TestNode {
         self.start_changed(node, |_| {})
+    }
+
+    /// A node, as of [`start`](Self::start), that breaks a rule.
+    pub(crate) fn start_with(&mut self, node: NodeId, bug: Defect) -> TestNode {
+        let started = self.start_changed(node, |node| node.options.defect = Some(bug));
+        started.node.vouching.done();
+        started
     }
 
     /// A new node, changed before it accepts anything.

@@ -13,6 +13,11 @@ use crate::{coordinator, replica};
 async fn with_one_ahead() -> [TestNode; 3] {
     let mut cluster = TestCluster::of(3, &["coordination.background_repair_chance=1.0"]).await;
     let nodes = [N1, N2, N3].map(|node| cluster.start(node));
+    one_ahead(nodes).await
+}
+
+/// Lets n2 alone hold a write of `k`.
+pub(super) async fn one_ahead(nodes: [TestNode; 3]) -> [TestNode; 3] {
     nodes.iter().for_each(TestNode::connect);
     for peer in [N2, N3] {
         nodes[0].until_up(peer).await;

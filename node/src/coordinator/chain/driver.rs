@@ -13,6 +13,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use quorate_protocol::Tick;
 use quorate_protocol::chain::Ballot;
 use quorate_protocol::chain::operation::{Answer as Answered, Done, NotDone, Ticket};
 use quorate_protocol::chain::proposer::{Foothold, Proposer, ProposerPlan};
@@ -20,7 +21,6 @@ use quorate_protocol::machine::{Effect, Input, Outbox, Timer};
 use quorate_protocol::notes::Mark;
 use quorate_protocol::record::Role;
 use quorate_protocol::replica::ReplicaRequest;
-use quorate_protocol::{Options, Tick};
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 use quorate_rpc::peer::ReplicaCall;
 use tokio::sync::{mpsc, oneshot};
@@ -94,7 +94,7 @@ impl Driver {
             foothold,
             rtt_micros: node.peers.rtt_micros(&homes).clamp(RTT_MICROS_MIN, RTT_MICROS_MAX),
             resend_micros: RESEND_MICROS,
-            options: Options::default(),
+            options: node.options,
         };
         let now = node.clock.tick();
         let (inputs, received) = mpsc::channel(INPUTS_MAX);
