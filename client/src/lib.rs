@@ -58,7 +58,7 @@ mod write;
 
 pub use quorate_protocol::outcome::{Outcome, Reason, Receipt, ReplicaReport, ReplicaStatus};
 pub use quorate_protocol::session::attempts::AttemptOptions;
-pub use quorate_protocol::{ClientId, Level, OpId, OpIdTextError};
+pub use quorate_protocol::{ClientId, Dot, Level, OpId, OpIdTextError};
 pub use quorate_ring::NodeId;
 pub use quorate_rpc::kv::{BucketInfo, NotAppliedWhy, Sibling, Status, Topology, UnknownWhy};
 

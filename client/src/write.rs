@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use quorate_protocol::outcome::{Reason, Receipt};
 use quorate_protocol::record::WriteMode;
-use quorate_protocol::{Access, Body, Level, OpId};
+use quorate_protocol::{Access, Body, Dot, Level, OpId};
 use quorate_rpc::kv::{BucketInfo, WriteContext, WriteReply, WriteRequest};
 
 use crate::change::Changed;
@@ -140,6 +140,7 @@ impl IntoFuture for Write {
 #[derive(Clone, Debug)]
 pub struct Written {
     op: OpId,
+    dot: Option<Dot>,
     context: Context,
     token: Option<Token>,
     receipt: Receipt,
@@ -148,18 +149,25 @@ pub struct Written {
 
 impl Written {
     fn new(op: OpId, reply: WriteReply, sendings: u32) -> Self {
-        Self { op, context: reply.context.into(), token: reply.token.map(Token::from), receipt: reply.receipt, sendings }
+        let token = reply.token.map(Token::from);
+        Self { op, dot: reply.dot, context: reply.context.into(), token, receipt: reply.receipt, sendings }
     }
 
     /// What a change left behind that set a value.
     pub(crate) fn by_change<T>(changed: &Changed<T>) -> Self {
         let (context, receipt) = (changed.context().clone(), changed.receipt().clone());
-        Self { op: changed.op(), context, token: Some(changed.token()), receipt, sendings: 1 }
+        Self { op: changed.op(), dot: None, context, token: Some(changed.token()), receipt, sendings: 1 }
     }
 
     /// The name of the operation, the same in every sending of it.
     pub fn op(&self) -> OpId {
         self.op
+    }
+
+    /// The version that it became, as [`Sibling::dot`](crate::Sibling::dot) names it to whoever reads it. Absent at `linearizable`, which
+    /// has a token instead.
+    pub fn dot(&self) -> Option<Dot> {
+        self.dot
     }
 
     /// What the write had seen, and itself: for the write that replaces it. A sibling that it had not seen is not in it.

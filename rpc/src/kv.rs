@@ -100,6 +100,8 @@ pub struct WriteRequest {
 /// A write's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WriteReply {
+    /// The version that it became: its dot. Absent at `linearizable`, which has a token instead.
+    pub dot: Option<Dot>,
     /// What the write had seen, and itself.
     pub context: SealedContext,
     /// What the session has seen now, if the request named it.

@@ -179,7 +179,7 @@ fn client_messages(lines: &mut String) {
     let reply = ReadReply { siblings: vec![sibling], context: sealed(), token: Some(token()), receipt: receipt() };
     line(lines, "read reply", &KeyValueResponse::Read(Ok(reply)));
     line(lines, "write", &KeyValueRequest::Write { request: write_request() });
-    let reply = WriteReply { context: sealed(), session: Some(sealed()), token: None, receipt: receipt() };
+    let reply = WriteReply { dot: Some(dot()), context: sealed(), session: Some(sealed()), token: None, receipt: receipt() };
     line(lines, "write reply", &KeyValueResponse::Write(Ok(reply)));
     line(lines, "write failure", &KeyValueResponse::Write(Err(failure())));
     let list =

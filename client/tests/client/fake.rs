@@ -342,10 +342,16 @@ impl KeyValue for Server {
                 Body::Tombstone => Change::Delete,
             };
             let done = lock(&self.shared.store).change(request.bucket, &request.key, &change, request.op)?;
-            return Ok(WriteReply { context: done.context, session: None, token: Some(done.token), receipt: self.receipt(request.level) });
+            return Ok(WriteReply {
+                dot: None,
+                context: done.context,
+                session: None,
+                token: Some(done.token),
+                receipt: self.receipt(request.level),
+            });
         }
-        let (context, session) = lock(&self.shared.store).write(self.node, &request)?;
-        Ok(WriteReply { context, session, token: None, receipt: self.receipt(request.level) })
+        let (dot, context, session) = lock(&self.shared.store).write(self.node, &request)?;
+        Ok(WriteReply { dot: Some(dot), context, session, token: None, receipt: self.receipt(request.level) })
     }
 
     async fn change(self, _: context::Context, request: ChangeRequest) -> Result<ChangeReply, Failure> {
@@ -508,7 +514,7 @@ impl Store {
         }
     }
 
-    fn write(&mut self, node: NodeId, request: &WriteRequest) -> Result<(SealedContext, Option<SealedContext>), Failure> {
+    fn write(&mut self, node: NodeId, request: &WriteRequest) -> Result<(Dot, SealedContext, Option<SealedContext>), Failure> {
         let (bucket, key) = (request.bucket, &request.key);
         let open = |sealed| self.seal.open(bucket, key, sealed).map_err(|InvalidContext| Failure::refused(Reason::InvalidContext));
         let session = request.session.as_ref().map(open).transpose()?;
@@ -525,6 +531,6 @@ impl Store {
         let version = Version { body: request.body.clone(), hlc: Hlc(self.dots), op: Some(request.op) };
         record.merge(&Siblings::delta(context.clone(), dot, version));
         let seal = |context: &Context| self.seal.seal(bucket, key, context);
-        Ok((seal(&context.with(dot)), session.map(|seen| seal(&seen.with(dot)))))
+        Ok((dot, seal(&context.with(dot)), session.map(|seen| seal(&seen.with(dot)))))
     }
 }

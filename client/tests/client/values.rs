@@ -23,7 +23,9 @@ async fn siblings_are_told_and_resolved_with_the_context_of_their_read() {
 
     let context: Context = read.context().to_string().parse().expect("its own text");
     let written = client.put("k", "ab").context(&context).await.expect("answered");
-    assert_eq!(client.get("k").await.expect("answered").single().expect("resolved").as_deref(), Some(&b"ab"[..]));
+    let read = client.get("k").await.expect("answered");
+    assert_eq!(read.single().expect("resolved").as_deref(), Some(&b"ab"[..]));
+    assert_eq!(written.dot(), Some(read.siblings()[0].dot));
     client.delete("k").context(written.context()).await.expect("answered");
     assert_eq!(client.get("k").await.expect("answered").single().expect("no conflict"), None);
 }

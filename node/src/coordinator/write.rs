@@ -150,12 +150,12 @@ async fn here(
     let (bucket, key) = (subject.bucket.id, subject.key.clone());
     let result = Drive::new(node, subject, Write::new(plan, begun)).answer().await;
     match result {
-        Ok(Written { context, receipt }) => {
+        Ok(Written { dot, context, receipt }) => {
             let session = session.map(|mut seen| {
                 seen.merge(&context);
                 node.seal.seal(bucket, &key, &seen)
             });
-            Ok(WriteReply { context: node.seal.seal(bucket, &key, &context), session, token: None, receipt })
+            Ok(WriteReply { dot: Some(dot), context: node.seal.seal(bucket, &key, &context), session, token: None, receipt })
         }
         Err(WriteFailure { cause, outcome, replicas }) => {
             let reason = match cause {

@@ -4,6 +4,7 @@ mod background;
 mod blind;
 mod chain;
 mod defects;
+mod dots;
 mod identity;
 mod instruments;
 mod repairs;

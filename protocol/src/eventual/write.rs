@@ -75,6 +75,8 @@ pub struct WritePlan {
 /// A write's good answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Written {
+    /// The version that it became; of a retry whose first try was found, the one that this had become.
+    pub dot: Dot,
     /// What the write had seen, and its own dot.
     pub context: Context,
     /// What was reached.
@@ -507,7 +509,8 @@ impl Write {
             hint_only,
             rounds: 0,
         };
-        out.push(Effect::Finish(Ok(Written { context, receipt })));
+        let dot = self.dot.expect("only what has a dot is spread");
+        out.push(Effect::Finish(Ok(Written { dot, context, receipt })));
     }
 
     fn fail(&mut self, cause: WriteFailureCause, outcome: Outcome, out: &mut Out) {

@@ -56,7 +56,7 @@ pub(in super::super) async fn write(
     match decide(node, target, change, op, attempt).await? {
         (Changed::Applied { .. }, token, done) => {
             let (context, session) = seal(node, target, &done.context, session);
-            Ok(WriteReply { context, session, token: Some(token), receipt: done.receipt })
+            Ok(WriteReply { dot: None, context, session, token: Some(token), receipt: done.receipt })
         }
         // Its name was used before, for a compare-and-set.
         (Changed::Conflict { .. }, _, done) => Err(answer::failed(Reason::Superseded, Outcome::NotApplied, &done)),
