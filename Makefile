@@ -34,7 +34,7 @@ build: prepare ## build the binary and print its path (the default)
 planted: prepare ## build a binary whose nodes can be told to break a rule (--bug NAME), and print its path
 	$(call build-binary,--features planted-bugs)
 	@mv -f "$(BINARY)" "$(BINARY)-planted"
-	$(build-binary)
+	cargo build --release $(LOCKED) $(QUIET) </dev/null
 	@echo "$(BINARY)-planted"
 
 demo: prepare ## run a real cluster with a prompt; ARGS='--nodes 5' and the like are passed on
