@@ -26,6 +26,7 @@ use clap::Args;
 use quorate_client::Client;
 use quorate_lab::cluster::{Cluster, ClusterError, ClusterSpec, Dir, Node, Pair, Ports, Stranger};
 use quorate_lab::stop::StopSignals;
+use quorate_protocol::Defect;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -203,6 +204,10 @@ fn block(cluster: &Cluster, binary: &Path) -> String {
         Dir::Kept(_) => "kept",
     };
     let dir = cluster.dir().display();
+    let bug = cluster
+        .spec()
+        .bug
+        .map_or_else(String::new, |bug| format!("# Its nodes have the planted bug {bug}: they break their promises on purpose.\n"));
     let count = match cluster.nodes().len() {
         1 => "1 node".to_owned(),
         count => format!("{count} nodes"),
@@ -210,6 +215,7 @@ fn block(cluster: &Cluster, binary: &Path) -> String {
     format!(
         "# A cluster of {count}; its data are in {dir}, {place}.\n\
          {nodes}\n\
+         {bug}\
          # Talk to it from another terminal:\n\
          export QUORATE_CLUSTER={seeds}\n\
          {binary} put cart:7 milk --level quorum\n\
@@ -230,7 +236,7 @@ async fn watch(cluster: &mut Cluster, binary: &Path, stop: &mut StopSignals) {
                 if let ClusterError::Exited { node, .. } = error
                     && let Ok(node) = cluster.node(node)
                 {
-                    output::note(format_args!("start it again:\n{}", start_again(node, binary)));
+                    output::note(format_args!("start it again:\n{}", start_again(node, binary, cluster.spec().bug)));
                 }
             },
         }
@@ -238,8 +244,9 @@ async fn watch(cluster: &mut Cluster, binary: &Path, stop: &mut StopSignals) {
 }
 
 /// The command that starts a node of the cluster again, in a terminal of its own.
-fn start_again(node: &Node, binary: &Path) -> String {
-    format!("{} server --config {} --enable-faults", shell_word(binary.as_os_str()), shell_word(node.config().as_os_str()))
+fn start_again(node: &Node, binary: &Path, bug: Option<Defect>) -> String {
+    let bug = bug.map_or_else(String::new, |bug| format!(" --bug {bug}"));
+    format!("{} server --config {} --enable-faults{bug}", shell_word(binary.as_os_str()), shell_word(node.config().as_os_str()))
 }
 
 /// Does line after line until the end, or until `quit`.

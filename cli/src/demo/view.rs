@@ -44,7 +44,8 @@ pub(super) async fn status(cluster: &Cluster, level: Option<Level>) -> String {
         columns.row(row(node, status.as_ref()));
     }
     let level = level.map_or_else(|| "each bucket's own".to_owned(), |level| level.to_string());
-    format!("{columns}\nfaults: {}; level: {level}", cluster.faults())
+    let bug = cluster.spec().bug.map_or_else(String::new, |bug| format!("; planted bug: {bug}"));
+    format!("{columns}\nfaults: {}; level: {level}{bug}", cluster.faults())
 }
 
 fn row(node: &Node, status: Option<&Status>) -> [String; 7] {
