@@ -2,6 +2,8 @@
 //!
 //! | idea | file |
 //! |---|---|
+//! | which faults are made when | `schedule.rs` |
 //! | the report as a page that opens from disk | `page.rs` |
 
 pub mod page;
+pub mod schedule;
