@@ -3,7 +3,9 @@
 //! | idea | file |
 //! |---|---|
 //! | which faults are made when | `schedule.rs` |
+//! | the clients' own network, in partitions | `sides.rs` |
 //! | the report as a page that opens from disk | `page.rs` |
 
 pub mod page;
 pub mod schedule;
+pub mod sides;
