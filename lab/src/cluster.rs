@@ -15,6 +15,7 @@
 //! - *Upon kill, pause, resume*: signal the process, return when the kernel has done it.
 //! - *Upon restart*: start it on its own data and with its faults, wait until it answers, wait until it and all nodes that can reach
 //!   it see each other.
+//! - *Upon being started again*: start it on its own data and with its faults, and wait for nothing.
 //! - *Upon a fault*: change the [`FaultState`], tell all running nodes; those that are paused are told when they go on, and those
 //!   that are dead are started with it.
 //! - *Upon the end*: a temporary directory is left alone if a process that is not ours uses a node's data in it, such as a node that
@@ -29,7 +30,7 @@
 mod error;
 mod faults;
 mod home;
-mod link;
+pub(crate) mod link;
 mod node;
 mod ports;
 mod process;
@@ -288,6 +289,15 @@ impl Cluster {
         self.wait_until_connected_to(id).await
     }
 
+    /// Starts a dead node again on its own data, never as a new one, and waits for nothing: it may not serve for a while. One that is
+    /// not dead is left alone.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownNode`], [`ClusterError::Spawn`].
+    pub fn start_again(&mut self, id: NodeId) -> Result<(), ClusterError> {
+        if self.node(id)?.life() == Life::Dead { self.spawn(id, false) } else { Ok(()) }
+    }
+
     /// Cuts every link between nodes of different groups, and mends all other cuts. A node in no group keeps its links.
     ///
     /// # Errors
@@ -331,6 +341,18 @@ impl Cluster {
     pub async fn skew(&mut self, node: NodeId, skew_ms: i64) -> Result<(), ClusterError> {
         self.known([node])?;
         self.change_faults(|faults| faults.skew(node, skew_ms)).await
+    }
+
+    /// Mends every cut; delays and clocks stay as they are.
+    ///
+    /// # Errors
+    /// As [`Cluster::partition`].
+    pub async fn mend_cuts(&mut self) -> Result<(), ClusterError> {
+        self.change_faults(|faults| {
+            faults.mend_cuts();
+            Ok(())
+        })
+        .await
     }
 
     /// Mends every fault but the latencies that the cluster was started with. Paused and dead nodes stay so.

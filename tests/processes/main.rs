@@ -12,6 +12,7 @@
 //! | `zombie.rs` | what a node does that was stopped with requests in its sockets |
 //! | `overload.rs` | too much is refused at once, and later no more |
 //! | `bad_input.rs` | every row of the table of bad input |
+//! | `faults.rs` | faults of a comparison: made at their times, shown, mended |
 //! | `cli.rs`, `demo.rs`, `bench.rs` | the command line as scripts use it |
 //! | `cli_more.rs` | the command line when things go wrong |
 //! | `client.rs` | deadlines and retries of the client library |
@@ -46,6 +47,7 @@ mod cli_more;
 mod client;
 mod demo;
 mod durability;
+mod faults;
 mod linearizable;
 mod overload;
 mod siblings;

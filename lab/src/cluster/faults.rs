@@ -171,6 +171,11 @@ impl FaultState {
         Ok(())
     }
 
+    /// Mends every cut; delays and clocks stay as they are.
+    pub fn mend_cuts(&mut self) {
+        self.cuts.clear();
+    }
+
     /// Mends everything but the cluster's geography.
     pub fn heal(&mut self) {
         *self = Self::new(std::mem::take(&mut self.geography));
@@ -290,6 +295,16 @@ mod tests {
         assert_eq!(state.to_string(), "n1 -> n2 cut, n1-n3 cut, n2-n3 cut");
         assert!(state.of(N1, ALL).links[&N2].cut && !state.of(N2, ALL).links.contains_key(&N1));
         assert!(!state.connects(N2, N1));
+    }
+
+    #[test]
+    fn mending_the_cuts_mends_nothing_else() {
+        let mut state = FaultState::default();
+        state.partition(&[group(&[N1]), group(&[N2, N3])]).expect("two sides");
+        state.slow(N3, Duration::from_millis(200)).expect("not too much");
+        state.skew(N2, 3000).expect("not too much");
+        state.mend_cuts();
+        assert_eq!(state.to_string(), "n3 slow by 200ms, clock of n2 wrong by +3000ms");
     }
 
     #[test]
