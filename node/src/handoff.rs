@@ -17,7 +17,7 @@ use quorate_protocol::notes::Notes;
 use quorate_protocol::replica::{ReplicaReply, ReplicaRequest};
 use quorate_rpc::hello::Class;
 use quorate_rpc::peer::{Calls, PeerClient, ReplicaCall};
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::metrics::Dropped;
 use crate::node::Node;
@@ -85,6 +85,9 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
     if *up.borrow_and_update() {
         delivery.input(HandoffInput::PeerUp).await;
     }
+    // It goes on from round to round: whatever else happens more often must not put it off.
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let timer = delivery.timer;
         tokio::select! {
@@ -99,8 +102,9 @@ async fn deliver(node: Arc<Node>, peer: Arc<Peer>) {
                 delivery.timer = None;
                 delivery.input(HandoffInput::Timer).await;
             }
-            () = tokio::time::sleep(LOOK_EVERY), if delivery.has_kept() => delivery.input(HandoffInput::Kept).await,
-            () = tokio::time::sleep(LOOK_EVERY), if !delivery.has_kept() => {}
+            _ = look.tick() => if delivery.has_kept() {
+                delivery.input(HandoffInput::Kept).await;
+            },
             () = stopping.cancelled() => return,
         }
     }

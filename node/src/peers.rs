@@ -68,7 +68,7 @@ impl Peer {
         *self.up.borrow()
     }
 
-    /// Tells whenever it begins or ceases to answer.
+    /// Tells whenever it begins or ceases to answer, and not at every sign of life.
     pub(crate) fn watch(&self) -> watch::Receiver<bool> {
         self.up.subscribe()
     }
@@ -101,13 +101,13 @@ impl Peer {
     /// It begins to answer.
     pub(crate) fn came_up(&self) {
         *self.trouble.lock() = None;
-        if !self.up.send_replace(true) {
+        if self.up.send_if_modified(|up| !std::mem::replace(up, true)) {
             tracing::info!(peer = %self.node, "peer is up");
         }
     }
 
     fn went_down(&self, trouble: PeerTrouble) {
-        if self.up.send_replace(false) {
+        if self.up.send_if_modified(|up| std::mem::replace(up, false)) {
             tracing::warn!(peer = %self.node, reason = %trouble, "peer is down");
         }
         *self.trouble.lock() = Some(trouble);

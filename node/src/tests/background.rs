@@ -39,3 +39,14 @@ async fn a_write_that_finds_no_room_behind_its_answer_keeps_its_hints_at_once() 
     assert_eq!((n1.node.background.len(), hints(&n1)), (0, (1, 1)));
     assert_eq!(n1.node.metrics.cut_short.get(), 1);
 }
+
+/// Heartbeats that came more often than hints were looked for once put off the looking for ever.
+#[tokio::test]
+async fn a_sign_of_life_that_changes_nothing_wakes_nobody() {
+    let n1 = among_the_silent().await;
+    let peer = n1.node.peers.peer(N2).expect("a member");
+    let mut watch = peer.watch();
+    assert!(*watch.borrow_and_update());
+    peer.came_up();
+    assert!(!watch.has_changed().expect("it is there"));
+}
