@@ -14,6 +14,7 @@
 pub mod bench;
 pub mod cluster;
 pub mod compare;
+mod history;
 pub mod rival;
 pub mod stop;
 pub mod workload;

@@ -11,10 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::plan::{BenchLevel, Plan};
 use super::target::{Answer, Ending, Evidence};
+use crate::history::{Line, Values, append};
 use crate::workload::{KeyNumber, Stamp, Writer};
 
 /// Lines are handed over when they have so many bytes.
@@ -50,49 +51,6 @@ struct Header<'a> {
     levels: &'a [String],
     faults: [&'a str; 0],
     cluster: &'a str,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    process: u16,
-    op: &'static str,
-    key: &'a str,
-    /// Null means absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expect: Option<Option<String>>,
-    value: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    observed: Option<Option<String>>,
-    call: u64,
-    #[serde(rename = "return")]
-    returned: Option<u64>,
-    outcome: &'static str,
-    level: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    op_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    asked: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stale: Vec<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    refused: bool,
-}
-
-/// What was written, or what a read returned: null if absent, a list if there are siblings.
-struct Value(Vec<String>);
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_slice() {
-            [] => serializer.serialize_none(),
-            [one] => serializer.serialize_str(one),
-            several => serializer.collect_seq(several),
-        }
-    }
 }
 
 impl History {
@@ -180,7 +138,7 @@ impl<'a> Scribe<'a> {
         let Evidence { op_id, coordinator, asked, stale } = evidence;
         let names = |nodes: Vec<quorate_ring::NodeId>| nodes.iter().map(ToString::to_string).collect();
         let line = Line {
-            process: self.process,
+            process: u64::from(self.process),
             op: match content {
                 Content::Read => "read",
                 Content::Write(_) => "write",
@@ -188,10 +146,10 @@ impl<'a> Scribe<'a> {
             },
             key: std::str::from_utf8(&key).expect("our keys are text"),
             expect: match content {
-                Content::Cas { expected, .. } => Some(expected.map(name)),
+                Content::Cas { expected, .. } => Some(Values(expected.map(name).into_iter().collect())),
                 Content::Read | Content::Write(_) => None,
             },
-            value: Value(match content {
+            value: Values(match content {
                 Content::Read => answer.values.iter().map(name).collect(),
                 Content::Write(stamp) | Content::Cas { stamp, .. } => vec![stamp.to_string()],
             }),
@@ -210,6 +168,7 @@ impl<'a> Scribe<'a> {
             asked: names(asked),
             stale: names(stale),
             refused: says_nothing(content, answer),
+            ..Line::default()
         };
         append(&mut self.piece, &line);
         if self.piece.len() >= PIECE_BYTES {
@@ -226,11 +185,11 @@ impl Drop for Scribe<'_> {
 }
 
 /// What a conflict told, as far as a history can say it: one value, or none.
-fn observed(answer: &Answer) -> Option<Option<String>> {
+fn observed(answer: &Answer) -> Option<Values> {
     match answer.values.as_slice() {
         _ if answer.ending != Ending::Conflict || answer.untold => None,
-        [] => Some(None),
-        [only] => Some(Some(name(only))),
+        [] => Some(Values::default()),
+        [only] => Some(Values(vec![name(only)])),
         [_, _, ..] => None,
     }
 }
@@ -249,11 +208,6 @@ fn says_nothing(content: &Content<'_>, answer: &Answer) -> bool {
 /// A value as the history names it: by its stamp, or by its bytes if nobody of ours wrote it.
 fn name(value: &Bytes) -> String {
     Stamp::read(value).map_or_else(|_| value.escape_ascii().to_string(), |stamp| stamp.to_string())
-}
-
-fn append(piece: &mut Vec<u8>, line: &impl Serialize) {
-    serde_json::to_writer(&mut *piece, line).expect("plain values go into memory");
-    piece.push(b'\n');
 }
 
 #[cfg(test)]

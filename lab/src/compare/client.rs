@@ -1,0 +1,254 @@
+//! One client: does its operations when they are due, and notes what it did and saw.
+//!
+//! - *A read* at the level of reads.
+//! - *A write* at the level of writes, blindly: it replaces what its coordinator has seen.
+//! - *An update*: a read, and a write that replaces what was read and nothing else. Where writes are linearizable that is a compare-and-set, by
+//!   token if the read has one; elsewhere a put with the read's context, which keeps what it did not see as a sibling. A program that knows no
+//!   contexts puts blindly instead; then updates may be lost.
+//!
+//! Values are unique: `c7.12` is the twelfth of client 7.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use quorate_client::{Bucket, Cas, Current, Error, Expect, Read, Session, Written};
+use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
+use quorate_protocol::sealed::ContextSeal;
+use quorate_protocol::{Access, BucketId, Level};
+use quorate_ring::NodeId;
+
+use super::beats::Turns;
+use super::covers::Version;
+use super::level::ComparedLevel;
+use super::note::{Done, Note};
+use super::progress::Progress;
+use crate::bench::Ending;
+use crate::workload::{KeyNumber, Operation};
+
+/// Opens what answers say they have seen, if the cluster's secret is known.
+#[derive(Clone, Debug)]
+pub(super) struct Contexts {
+    pub(super) seal: ContextSeal,
+    pub(super) bucket: BucketId,
+}
+
+/// A client of one level.
+#[derive(Debug)]
+pub(super) struct Worker {
+    process: u64,
+    bucket: Bucket,
+    level: ComparedLevel,
+    names: [Arc<str>; 2],
+    keys: Arc<[String]>,
+    contexts: Contexts,
+    blind_updates: bool,
+    written: u64,
+    notes: Vec<Note>,
+}
+
+/// When an operation was due, called and answered, and with which key.
+#[derive(Clone, Copy)]
+struct Span {
+    key: usize,
+    due: Option<Instant>,
+    called: Instant,
+    returned: Instant,
+}
+
+/// What a put replaces.
+#[derive(Clone, Copy)]
+pub(super) enum Put<'a> {
+    /// What its coordinator has seen.
+    Blind,
+    /// The same, though the client decided on it by what it had just read.
+    BlindUpdate,
+    /// What was read, and nothing else.
+    After(&'a Read),
+}
+
+impl Worker {
+    pub(super) fn new(process: u64, bucket: Bucket, level: ComparedLevel, keys: &Arc<[String]>, contexts: Contexts) -> Self {
+        let bucket = if level.session { bucket.session(&Session::new()) } else { bucket };
+        let names = [Access::Read, Access::Write].map(|access| level.name_of(access).into());
+        Self { process, bucket, level, names, keys: Arc::clone(keys), contexts, blind_updates: false, written: 0, notes: Vec::new() }
+    }
+
+    /// Lets updates be written as by a program that knows no contexts.
+    pub(super) fn updating_blindly(self, blind_updates: bool) -> Self {
+        Self { blind_updates, ..self }
+    }
+
+    /// Does all operations that are due, those of `operations` in turn, unless it is `until` before.
+    pub(super) async fn work(
+        mut self,
+        mut turns: Turns,
+        mut operations: impl Iterator<Item = (Operation, KeyNumber)>,
+        until: Instant,
+        progress: &Progress,
+    ) -> Vec<Note> {
+        while let Some(due) = turns.next().await {
+            let (operation, KeyNumber(key)) = operations.next().expect("operations are endless");
+            if Instant::now() >= until {
+                break;
+            }
+            let key = usize::try_from(key).expect("keys are few");
+            match operation {
+                Operation::Get => drop(self.read(key, Some(due)).await),
+                Operation::Put => drop(self.put(key, Some(due), Put::Blind).await),
+                Operation::Cas => self.update(key, due).await,
+            }
+            progress.count();
+        }
+        self.notes
+    }
+
+    pub(super) fn into_notes(self) -> Vec<Note> {
+        self.notes
+    }
+
+    fn key(&self, key: usize) -> Bytes {
+        Bytes::copy_from_slice(self.keys[key].as_bytes())
+    }
+
+    fn next_value(&mut self) -> String {
+        self.written += 1;
+        format!("c{}.{}", self.process, self.written)
+    }
+
+    pub(super) async fn read(&mut self, key: usize, due: Option<Instant>) -> Option<Read> {
+        let called = Instant::now();
+        let answer = self.bucket.get(self.key(key)).level(self.level.read).await;
+        let span = Span { key, due, called, returned: Instant::now() };
+        let (values, dots) = match &answer {
+            Ok(read) => (read.values().map(text).collect(), read.siblings().iter().map(|sibling| sibling.dot).collect()),
+            Err(_) => (Vec::new(), Vec::new()),
+        };
+        let note = self.note(span, Access::Read, Done::Read { values, dots });
+        match answer {
+            Ok(read) => {
+                self.notes.push(Note { token: read.token(), ..note.answered(read.receipt()) });
+                Some(read)
+            }
+            Err(error) => {
+                self.notes.push(note.failed(&error));
+                None
+            }
+        }
+    }
+
+    /// Puts a value.
+    ///
+    /// # Errors
+    /// As the put itself.
+    pub(super) async fn put(&mut self, key: usize, due: Option<Instant>, how: Put<'_>) -> Result<(), Error> {
+        let value = self.next_value();
+        let put = self.bucket.put(self.key(key), value.clone()).level(self.level.write);
+        let put = if let Put::After(read) = how { put.context(read.context()) } else { put };
+        let called = Instant::now();
+        let answer = put.await;
+        let span = Span { key, due, called, returned: Instant::now() };
+        let shown = match how {
+            Put::After(read) => Some(read.values().map(text).collect()),
+            Put::Blind | Put::BlindUpdate => None,
+        };
+        let version = answer.as_ref().ok().and_then(|written| self.version(key, written));
+        let note = Note { update: !matches!(how, Put::Blind), ..self.note(span, Access::Write, Done::Put { value, shown, version }) };
+        self.notes.push(match &answer {
+            Ok(written) => Note { token: written.token(), op: Some(written.op()), ..note.answered(written.receipt()) },
+            Err(error) => note.failed(error),
+        });
+        answer.map(drop)
+    }
+
+    /// The version that a put became, if the cluster tells.
+    fn version(&self, key: usize, written: &Written) -> Option<Version> {
+        let Contexts { seal, bucket } = &self.contexts;
+        let seen = seal.open(*bucket, self.keys[key].as_bytes(), written.context().sealed()).ok()?;
+        Some(Version { dot: written.dot()?, seen, sendings: written.sendings() })
+    }
+
+    async fn update(&mut self, key: usize, due: Instant) {
+        let Some(read) = self.read(key, Some(due)).await else { return };
+        if self.level.write != Level::Linearizable {
+            let how = if self.blind_updates { Put::BlindUpdate } else { Put::After(&read) };
+            // It is noted, whatever became of it.
+            let _ = self.put(key, None, how).await;
+            return;
+        }
+        let expect = match (read.token(), read.siblings()) {
+            (Some(token), _) => Expect::Token(token),
+            (None, []) => Expect::Absent,
+            (None, [only]) => Expect::Value(only.value.clone()),
+            // Nothing can be expected of siblings without a token.
+            (None, [_, _, ..]) => return,
+        };
+        self.cas(key, &read, expect).await;
+    }
+
+    async fn cas(&mut self, key: usize, read: &Read, expect: Expect) {
+        let value = self.next_value();
+        let by_token = matches!(expect, Expect::Token(_));
+        let called = Instant::now();
+        let answer = self.bucket.cas(self.key(key)).expect(expect).set(value.clone()).in_full().await;
+        let span = Span { key, due: None, called, returned: Instant::now() };
+        let observed = match &answer {
+            Ok(changed) => match &changed.value {
+                Cas::Conflict { current: Current { values, .. } } => values.as_ref().map(|values| values.iter().map(text).collect()),
+                Cas::Applied { .. } => None,
+            },
+            Err(_) => None,
+        };
+        let expect = read.values().map(text).collect();
+        let note = Note { update: true, ..self.note(span, Access::Write, Done::Cas { value, expect, by_token, observed }) };
+        self.notes.push(match &answer {
+            Ok(changed) => {
+                let ending = if changed.value.is_applied() { Ending::Ok } else { Ending::Conflict };
+                Note { ending, token: Some(changed.token()), op: Some(changed.op()), ..note.answered(changed.receipt()) }
+            }
+            Err(error) => note.failed(error),
+        });
+    }
+
+    fn note(&self, span: Span, access: Access, done: Done) -> Note {
+        let Span { key, due, called, returned } = span;
+        Note {
+            process: self.process,
+            key,
+            level: Arc::clone(&self.names[usize::from(access == Access::Write)]),
+            done,
+            update: false,
+            due,
+            called,
+            returned,
+            ending: Ending::Ok,
+            token: None,
+            op: None,
+            coordinator: None,
+            asked: Vec::new(),
+            stale: Vec::new(),
+        }
+    }
+}
+
+impl Note {
+    fn answered(self, receipt: &Receipt) -> Self {
+        Self { coordinator: Some(receipt.coordinator), ..self.by(&receipt.replicas) }
+    }
+
+    fn failed(self, error: &Error) -> Self {
+        Self { ending: error.outcome().into(), op: error.op(), ..self.by(error.replicas()) }
+    }
+
+    fn by(self, replicas: &[ReplicaReport]) -> Self {
+        let nodes = |of: &dyn Fn(&ReplicaReport) -> bool| -> Vec<NodeId> {
+            replicas.iter().filter(|report| of(report)).map(|report| report.node).collect()
+        };
+        Self { asked: nodes(&|report| report.status != ReplicaStatus::NotAsked), stale: nodes(&|report| report.stale), ..self }
+    }
+}
+
+/// A value as the history names it.
+fn text(value: &Bytes) -> String {
+    value.escape_ascii().to_string()
+}
