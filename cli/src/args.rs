@@ -6,6 +6,7 @@ use crate::bench::Bench;
 use crate::bulk::dump::Dump;
 use crate::bulk::load::Load;
 use crate::check::Check;
+use crate::compare::Compare;
 use crate::completions::{Completions, Manual};
 use crate::config::Configuration;
 use crate::demo::Demo;
@@ -54,6 +55,7 @@ pub enum Command {
     Config(Configuration),
     Bench(Bench),
     Sim(Sim),
+    Compare(Compare),
     Check(Check),
     Completions(Completions),
     Man(Manual),

@@ -32,6 +32,7 @@ pub mod args;
 pub mod bench;
 pub mod bulk;
 pub mod check;
+pub mod compare;
 pub mod completions;
 pub mod config;
 pub mod demo;
@@ -46,6 +47,7 @@ pub mod level;
 pub mod output;
 pub mod planted;
 pub mod processor;
+pub mod progress;
 pub mod refusal;
 pub mod retry;
 pub mod ring;
@@ -95,6 +97,7 @@ fn run(command: Command, globals: &Globals) -> Result<Exit, CliError> {
         Command::Ring(command) => with_runtime(ring::run(&command, globals)),
         Command::Bench(command) => with_runtime(bench::run(command, globals)),
         Command::Sim(command) => sim::run(&command, globals),
+        Command::Compare(command) => with_runtime(compare::run(command, globals)),
         Command::Check(command) => check::run(&command, globals),
     }
 }

@@ -20,13 +20,13 @@ use quorate_config::BucketName;
 use quorate_protocol::{Access, Level};
 use serde::Serialize;
 
-use super::progress::Display;
 use super::{Format, Record, jsonl, tsv};
 use crate::error::{CliError, exit_of};
 use crate::exit::Exit;
 use crate::globals::{Globals, Output, connect};
 use crate::level;
 use crate::output::{self, Count};
+use crate::progress::Display;
 
 /// Keys per page of the lists: a page of the longest keys is then a quarter of a megabyte.
 const PAGE_KEYS: u32 = 256;

@@ -29,7 +29,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Format;
 use super::lanes::{self, Done, Results, Stop};
-use super::progress::Display;
 use super::put::{Failed, Putter, Retries};
 use super::resume::{Progress, ResumeError, Watermark};
 use super::source::{Place, Source, SourceError, progress_path};
@@ -37,6 +36,7 @@ use super::tally::{Stopped, Tally};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::{Globals, Output, connect};
+use crate::progress::Display;
 use crate::{json, level, output};
 
 /// How often progress is shown and saved.

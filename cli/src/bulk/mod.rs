@@ -17,7 +17,6 @@ pub mod dump;
 pub mod jsonl;
 pub mod lanes;
 pub mod load;
-pub mod progress;
 pub mod put;
 pub mod resume;
 pub mod source;

@@ -18,12 +18,12 @@ use super::failure::{Failure, FailureFields};
 use super::quiet::quietly;
 use super::story::{Story, StoryFields};
 use super::{Sim, parallel};
-use crate::bulk::progress::Display;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::Output;
 use crate::output::{self, Count};
 use crate::processor;
+use crate::progress::Display;
 
 /// Operations of 1000 that must succeed in a campaign.
 const SUCCESS_PERMILLE_MIN: u64 = 500;

@@ -24,11 +24,11 @@ use super::failure::Failure;
 use super::quiet::quietly;
 use super::story::SCRIPTS;
 use super::{CATALOGUE_SEEDS_DEFAULT, Sim, parallel};
-use crate::bulk::progress::Display;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::Output;
 use crate::output::{self, Count};
+use crate::progress::Display;
 
 /// One search for one bug: after how many seeds it was found, and by which check.
 type Trial = Option<(u64, &'static str)>;
