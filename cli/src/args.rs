@@ -18,6 +18,7 @@ use crate::ring::RingCommand;
 use crate::server::Server;
 use crate::sim::Sim;
 use crate::status::StatusCommand;
+use crate::story::StoryCommand;
 
 /// A leaderless replicated key-value store with a consistency level on every request.
 ///
@@ -54,6 +55,7 @@ pub enum Command {
     Ring(RingCommand),
     Config(Configuration),
     Bench(Bench),
+    Story(StoryCommand),
     Sim(Sim),
     Compare(Compare),
     Check(Check),

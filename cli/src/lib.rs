@@ -13,6 +13,7 @@
 //! | `load`, `dump` | `bulk/` |
 //! | `server`, `config`, `status`, `ring` | a file each; `planted.rs` for nodes that break a rule on purpose |
 //! | `demo`, `bench` | `demo`, `bench` |
+//! | `story` | `story.rs`, `story/` |
 //! | `sim`; `check` | `sim/`; `check/` |
 //!
 //! **Invariants**
@@ -55,6 +56,7 @@ pub mod server;
 pub mod settings;
 pub mod sim;
 pub mod status;
+pub mod story;
 pub mod text;
 
 pub use error::CliError;
@@ -96,6 +98,7 @@ fn run(command: Command, globals: &Globals) -> Result<Exit, CliError> {
         Command::Status(command) => with_runtime(status::run(&command, globals)),
         Command::Ring(command) => with_runtime(ring::run(&command, globals)),
         Command::Bench(command) => with_runtime(bench::run(command, globals)),
+        Command::Story(command) => with_runtime(story::run(command, globals)),
         Command::Sim(command) => sim::run(&command, globals),
         Command::Compare(command) => with_runtime(compare::run(command, globals)),
         Command::Check(command) => check::run(&command, globals),

@@ -7,6 +7,7 @@
 //! | measuring a store under load, and checking its answers | [`mod@bench`] |
 //! | comparing levels under faults | [`compare`] |
 //! | comparing with another store | [`rival`] |
+//! | short guided runs that show what a level gives | [`story`] |
 //! | being asked to stop | [`stop`] |
 //!
 //! Nothing here knows the command line, and nothing prints.
@@ -17,4 +18,5 @@ pub mod compare;
 mod history;
 pub mod rival;
 pub mod stop;
+pub mod story;
 pub mod workload;
