@@ -16,6 +16,7 @@
 //! | `cli.rs`, `demo.rs`, `bench.rs` | the command line as scripts use it |
 //! | `cli_more.rs` | the command line when things go wrong |
 //! | `client.rs` | deadlines and retries of the client library |
+//! | `story.rs` | the stories end as they are told |
 //! | `sim_check.rs` | the simulator and the checker: verdicts, evidence, repeatability |
 //!
 //! One test binary, so that it is linked once and its suites share a bound on the nodes that are alive at a time
@@ -52,4 +53,5 @@ mod linearizable;
 mod overload;
 mod siblings;
 mod sim_check;
+mod story;
 mod zombie;
