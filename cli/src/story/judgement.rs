@@ -223,3 +223,83 @@ fn rename(measured: &mut report::Level, run: &Run) {
         example.lanes.iter_mut().for_each(|lane| lane.label = named(&lane.label));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use quorate_client::{ClientId, OpId};
+    use quorate_protocol::Level;
+
+    use super::*;
+
+    /// What was done, how it ended, the values it was answered with, the number of its name.
+    type Step = (Act, Ending, &'static [&'static str], Option<u32>);
+
+    fn run(steps: &[Step]) -> Run {
+        let operation = |(at, (act, ending, values, seq)): (usize, &Step)| record::Operation {
+            client: 0,
+            key: "k".to_owned(),
+            level: Level::Quorum,
+            via: None,
+            act: act.clone(),
+            call: Duration::from_millis(10 * at as u64 + 1),
+            end: Duration::from_millis(10 * at as u64 + 5),
+            ending: *ending,
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+            token: None,
+            op: seq.map(|seq| OpId { client: ClientId(1), lane: 0, seq: seq.into(), issued_ms: 1 }),
+            receipt: None,
+            error: None,
+        };
+        Run {
+            level: Level::Quorum,
+            clients: vec!["A".to_owned()],
+            operations: steps.iter().enumerate().map(operation).collect(),
+            pauses: Vec::new(),
+            faults: Vec::new(),
+            copies: Vec::new(),
+            begin: Duration::ZERO,
+            end: Duration::from_secs(1),
+            claims: Vec::new(),
+        }
+    }
+
+    fn write(value: &str, shown: Option<&[&str]>) -> Step {
+        let shown = shown.map(|values| values.iter().map(|value| (*value).to_owned()).collect());
+        (Act::Write { value: value.to_owned(), shown }, Ending::Ok, &[], None)
+    }
+
+    #[test]
+    fn an_increment_is_the_compare_and_set_that_a_later_answer_tells() {
+        let add = Act::Increment { by: 1 };
+        let told = run(&[(add.clone(), Ending::Unknown, &[], Some(1)), (add.clone(), Ending::Ok, &["11"], Some(1))]);
+        let history = history(&told);
+        let found: Vec<_> = history.operations.iter().map(|operation| (operation.action.clone(), operation.outcome)).collect();
+        assert_eq!((found.len(), found[0].1, found[1].1), (2, Outcome::Unknown, Outcome::Ok));
+        assert!(found[0].0 == found[1].0 && matches!(found[0].0, Action::Cas { expect: Some(_), .. }), "{found:?}");
+        let never = run(&[(add, Ending::Unknown, &[], Some(1))]);
+        assert!(super::history(&never).operations.is_empty(), "nobody knows what it would have found");
+    }
+
+    #[test]
+    fn what_a_first_write_covered_is_said_only_where_others_say_it() {
+        let covers = |run: &Run| {
+            let operations = history(run).operations;
+            operations.iter().map(|operation| operation.detail.as_ref()?.covers.as_ref().map(|covers| covers.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(covers(&run(&[write("1", None), write("2", None)])), [None, None]);
+        assert_eq!(covers(&run(&[write("1", None), write("2", Some(&["1"]))])), [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn a_claim_holds_by_what_the_checker_or_the_record_says() {
+        let read = |values: &'static [&'static str]| -> Step { (Act::Read, Ending::Ok, values, None) };
+        let mut stale = run(&[write("1", None), write("2", None), read(&["1"])]);
+        let shows = |value: &str| Claim::Shows { at: 2, values: vec![value.to_owned()] };
+        stale.claims = vec![Claim::Stale(true), Claim::Linearizable(false), shows("1"), shows("2"), Claim::Stale(false)];
+        let judged = Judged::of(stale);
+        assert_eq!(judged.claims.iter().map(|(_, holds)| *holds).collect::<Vec<_>>(), [true, true, true, false, false]);
+        assert!(!judged.is_as_told() && judged.missing().contains("no read misses"), "{}", judged.missing());
+    }
+}

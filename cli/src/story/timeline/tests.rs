@@ -66,7 +66,7 @@ fn a_stale_read_points_at_the_write_that_it_missed() {
         ..run(operations)
     };
     insta::assert_snapshot!(drawn(run), @r"
-                ms 0         10        20        30        40        50        60        70        80
+               ms 0         10        20        30        40        50        60        70        80
     W via n1                [=========] write 2
                                       ^-----------------------------+ should have shown this
     R via n2                                                        [=] read 1 !
