@@ -109,6 +109,10 @@ pub struct Compare {
     #[arg(long, value_name = "HOST:PORT,..")]
     against: Option<String>,
 
+    /// A setting for every node, as `server` takes it; may be given several times.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", conflicts_with = "against")]
+    set: Vec<String>,
+
     #[command(flatten)]
     planted: Planted,
 }
@@ -235,7 +239,8 @@ impl Compare {
             None if self.nodes == 0 => Err(Failure::Nodes { nodes: self.nodes }),
             None => {
                 let binary = std::env::current_exe().map_err(|source| Failure::Binary { source })?;
-                let settings = vec![format!("peer.heartbeat_interval={}ms", HEARTBEAT_INTERVAL.as_millis())];
+                let mut settings = vec![format!("peer.heartbeat_interval={}ms", HEARTBEAT_INTERVAL.as_millis())];
+                settings.extend_from_slice(&self.set);
                 let spec = ClusterSpec::new(binary, self.nodes);
                 Ok(Place::Own(ClusterSpec { enable_faults: true, bug: self.planted.bug(), settings, ..spec }))
             }
