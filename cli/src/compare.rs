@@ -23,7 +23,8 @@ use quorate_checker::measure::{Subject, measure, report};
 use quorate_client::{Client, ConnectError};
 use quorate_lab::cluster::ClusterSpec;
 use quorate_lab::compare::{
-    CompareError, ComparedLevel, Faults, Phase, Place, Plan, Progress, ScheduleError, page, plan as plan_faults, run as run_level,
+    CompareError, ComparedLevel, Faults, Phase, Place, Plan, Progress, ScheduleError, StageError, page, plan as plan_faults,
+    run as run_level,
 };
 use quorate_lab::stop::StopSignals;
 use quorate_lab::workload::{Distribution, Mix};
@@ -146,7 +147,7 @@ impl From<Failure> for CliError {
     fn from(error: Failure) -> Self {
         let exit = match &error {
             Failure::Schedule(_) | Failure::Twice { .. } | Failure::Nodes { .. } => Exit::Usage,
-            Failure::Level { source: CompareError::Level(_), .. } => Exit::Usage,
+            Failure::Level { source: CompareError::Level(_) | CompareError::Stage(StageError::NotOurProcess { .. }), .. } => Exit::Usage,
             Failure::Level { source: CompareError::Load { .. }, .. } | Failure::Connect { .. } => Exit::Unavailable,
             _ => Exit::Failure,
         };

@@ -16,6 +16,7 @@
 //! | `cli.rs`, `demo.rs`, `bench.rs` | the command line as scripts use it |
 //! | `cli_more.rs` | the command line when things go wrong |
 //! | `client.rs` | deadlines and retries of the client library |
+//! | `compare.rs` | a comparison reports what its histories show |
 //! | `story.rs` | the stories end as they are told |
 //! | `sim_check.rs` | the simulator and the checker: verdicts, evidence, repeatability |
 //!
@@ -46,6 +47,7 @@ mod bench;
 mod cli;
 mod cli_more;
 mod client;
+mod compare;
 mod demo;
 mod durability;
 mod faults;

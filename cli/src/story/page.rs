@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use quorate_checker::measure::report::{PlannedFault, Run};
-use quorate_checker::measure::{self};
+use quorate_checker::measure;
+use quorate_checker::measure::report::{Level, PlannedFault, Run};
 use quorate_lab::compare;
 use quorate_lab::story::record;
 
@@ -12,7 +12,8 @@ use super::judgement::{Judged, REPLICAS};
 /// The page of the runs.
 pub(super) fn render<'a>(judged: impl Iterator<Item = &'a Judged>) -> String {
     let judged: Vec<&Judged> = judged.collect();
-    let levels = judged.iter().map(|judged| judged.measured.clone()).collect();
+    // Nothing but the page is written.
+    let levels = judged.iter().map(|judged| Level { history: String::new(), ..judged.measured.clone() }).collect();
     let report = measure::report(env!("CARGO_PKG_VERSION"), run(&judged), levels);
     compare::page::render(&serde_json::to_string(&report).expect("a report has text keys and plain values"))
 }

@@ -12,16 +12,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use quorate_client::{Bucket, Cas, Current, Error, Expect, Read, Session, Written};
+use quorate_client::{Bucket, Cas, Context, Current, Error, Expect, Read, Session};
 use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
 use quorate_protocol::sealed::ContextSeal;
-use quorate_protocol::{Access, BucketId, Level};
+use quorate_protocol::{Access, BucketId, Context as Seen, Level};
 use quorate_ring::NodeId;
 
 use super::beats::Turns;
-use super::covers::Version;
 use super::level::ComparedLevel;
-use super::note::{Done, Note};
+use super::note::{Done, Note, Version};
 use super::progress::Progress;
 use crate::bench::Ending;
 use crate::workload::{KeyNumber, Operation};
@@ -31,6 +30,13 @@ use crate::workload::{KeyNumber, Operation};
 pub(super) struct Contexts {
     pub(super) seal: ContextSeal,
     pub(super) bucket: BucketId,
+}
+
+impl Contexts {
+    /// What a context has seen, if this cluster sealed it with the secret that is known.
+    fn open(&self, key: &str, context: &Context) -> Option<Seen> {
+        self.seal.open(self.bucket, key.as_bytes(), context.sealed()).ok()
+    }
 }
 
 /// A client of one level.
@@ -152,20 +158,22 @@ impl Worker {
             Put::After(read) => Some(read.values().map(text).collect()),
             Put::Blind | Put::BlindUpdate => None,
         };
-        let version = answer.as_ref().ok().and_then(|written| self.version(key, written));
+        let context = match (how, &answer) {
+            (Put::After(read), _) => Some(read.context()),
+            (Put::Blind | Put::BlindUpdate, Ok(written)) => Some(written.context()),
+            (Put::Blind | Put::BlindUpdate, Err(_)) => None,
+        };
+        // A linearizable write is in the order of all: nobody asks what it covered.
+        let context = context.filter(|_| self.level.write != Level::Linearizable);
+        let seen = context.and_then(|context| self.contexts.open(&self.keys[key], context));
+        let (dot, sendings) = answer.as_ref().map_or((None, 0), |written| (written.dot(), written.sendings()));
+        let version = Version { dot, seen, sendings };
         let note = Note { update: !matches!(how, Put::Blind), ..self.note(span, Access::Write, Done::Put { value, shown, version }) };
         self.notes.push(match &answer {
             Ok(written) => Note { token: written.token(), op: Some(written.op()), ..note.answered(written.receipt()) },
             Err(error) => note.failed(error),
         });
         answer.map(drop)
-    }
-
-    /// The version that a put became, if the cluster tells.
-    fn version(&self, key: usize, written: &Written) -> Option<Version> {
-        let Contexts { seal, bucket } = &self.contexts;
-        let seen = seal.open(*bucket, self.keys[key].as_bytes(), written.context().sealed()).ok()?;
-        Some(Version { dot: written.dot()?, seen, sendings: written.sendings() })
     }
 
     async fn update(&mut self, key: usize, due: Instant) {

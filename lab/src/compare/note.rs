@@ -12,7 +12,7 @@ use quorate_protocol::{Context, Dot, OpId};
 use quorate_ring::NodeId;
 use serde::Serialize;
 
-use super::covers::{Version, covers};
+use super::covers::Versions;
 use crate::bench::Ending;
 use crate::history::{Line, Values, append};
 
@@ -42,9 +42,19 @@ pub(super) enum Done {
     /// A read; what it returned, with the versions where they are known.
     Read { values: Vec<String>, dots: Vec<Dot> },
     /// A put. `shown`: what had been read of the key when it was made with that read's context.
-    Put { value: String, shown: Option<Vec<String>>, version: Option<Version> },
+    Put { value: String, shown: Option<Vec<String>>, version: Version },
     /// A compare-and-set.
     Cas { value: String, expect: Vec<String>, by_token: bool, observed: Option<Vec<String>> },
+}
+
+/// What is known of the version that a put became.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Version {
+    pub(super) dot: Option<Dot>,
+    /// What it had seen.
+    pub(super) seen: Option<Context>,
+    /// How often it was sent; 0 if nobody says.
+    pub(super) sendings: u32,
 }
 
 /// The first line of a history: what the run was.
@@ -71,8 +81,7 @@ pub(super) fn history(mut notes: Vec<Note>, keys: &[String], begin: Instant, mut
     notes.sort_by_key(|note| (note.called, note.process));
     let covered = covered(&notes);
     let is_repeated = |note: &Note| match &note.done {
-        Done::Put { version: Some(version), .. } => version.sendings > 1,
-        Done::Put { version: None, .. } => note.ending == Ending::Unknown,
+        Done::Put { version, .. } => version.sendings > 1 || note.ending == Ending::Unknown,
         Done::Read { .. } | Done::Cas { .. } => false,
     };
     header.repeated = (0..notes.len()).filter(|at| is_repeated(&notes[*at])).collect();
@@ -84,31 +93,23 @@ pub(super) fn history(mut notes: Vec<Note>, keys: &[String], begin: Instant, mut
     text
 }
 
-/// What each put covered, by its position, where its version is known.
+/// What each put covered, by its position, where it is known what it had seen.
 fn covered(notes: &[Note]) -> BTreeMap<usize, Vec<String>> {
-    let mut keys: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut keys: BTreeMap<usize, (Versions<'_>, Vec<(usize, &str)>)> = BTreeMap::new();
     for (at, note) in notes.iter().enumerate() {
-        keys.entry(note.key).or_default().push(at);
-    }
-    let mut all = BTreeMap::new();
-    for notes_of_key in keys.values() {
-        let mut named: BTreeMap<Dot, &str> = BTreeMap::new();
-        let mut puts: Vec<(usize, &str, &Version)> = Vec::new();
-        for at in notes_of_key {
-            match &notes[*at].done {
-                Done::Read { values, dots } => named.extend(dots.iter().copied().zip(values.iter().map(String::as_str))),
-                Done::Put { value, version: Some(version), .. } => puts.push((*at, value.as_str(), version)),
-                Done::Put { version: None, .. } | Done::Cas { .. } => {}
+        let (versions, puts) = keys.entry(note.key).or_default();
+        match &note.done {
+            Done::Read { values, dots } => values.iter().zip(dots).for_each(|(value, dot)| versions.is(value, *dot)),
+            Done::Put { value, version, .. } => {
+                version.dot.into_iter().for_each(|dot| versions.is(value, dot));
+                version.seen.iter().for_each(|seen| versions.had_seen(value, seen));
+                puts.push((at, value));
             }
-        }
-        named.extend(puts.iter().map(|(_, value, version)| (version.dot, *value)));
-        let contexts: BTreeMap<Dot, &Context> = puts.iter().map(|(.., version)| (version.dot, &version.seen)).collect();
-        for (at, value, version) in puts {
-            let values = covers(version, &named, &contexts).into_iter().filter(|covered| *covered != value);
-            all.insert(at, values.map(str::to_owned).collect());
+            Done::Cas { .. } => {}
         }
     }
-    all
+    let covered = keys.values().flat_map(|(versions, puts)| puts.iter().map(|(at, value)| (*at, versions.covers(value))));
+    covered.filter_map(|(at, values)| Some((at, values?.into_iter().map(str::to_owned).collect()))).collect()
 }
 
 impl Note {
@@ -139,7 +140,7 @@ impl Note {
         match &self.done {
             Done::Read { values, .. } => Line { op: "read", value: Values(values.clone()), ..line },
             Done::Put { value, shown, version } => {
-                let dots = version.iter().filter(|version| version.sendings == 1).map(|version| version.dot.to_string()).collect();
+                let dots = version.dot.filter(|_| version.sendings == 1).iter().map(Dot::to_string).collect();
                 Line { op: "write", value: Values(vec![value.clone()]), shown: shown.clone(), dots, ..line }
             }
             Done::Cas { value, expect, by_token, observed } => Line {
@@ -178,7 +179,7 @@ mod tests {
     fn put(value: &str, n: u64, sendings: u32, shown: Option<&[&str]>) -> Done {
         let seen = (1..=n).map(dot).fold(Context::empty(), Context::with);
         let shown = shown.map(|values| values.iter().map(|value| (*value).to_owned()).collect());
-        Done::Put { value: value.to_owned(), shown, version: Some(Version { dot: dot(n), seen, sendings }) }
+        Done::Put { value: value.to_owned(), shown, version: Version { dot: Some(dot(n)), seen: Some(seen), sendings } }
     }
 
     /// Held here because checkers, ours and others, read it.
@@ -218,7 +219,7 @@ mod tests {
         let notes = vec![
             note(300, put("c3.2", 2, 2, Some(&["c3.1"])), Ending::Ok),
             named(note(100, put("c3.1", 1, 1, None), Ending::Ok)),
-            note(500, Done::Put { value: "c3.3".to_owned(), shown: None, version: None }, Ending::Unknown),
+            note(500, Done::Put { value: "c3.3".to_owned(), shown: None, version: Version::default() }, Ending::Unknown),
             note(600, Done::Read { values: values(&["c3.2", "c3.3"]), dots: vec![dot(2), dot(7)] }, Ending::Ok),
             note(700, Done::Read { values: Vec::new(), dots: Vec::new() }, Ending::NotApplied),
             note(800, cas(false, Some(&["c3.3"])), Ending::Conflict),

@@ -173,7 +173,9 @@ impl<'a> Bed<'a> {
         progress.enter(Phase::Mending);
         let left_undone = self.mend().await?;
         let quiet = left_undone.is_none().then(|| zero.nanos(Instant::now()));
-        let flaws = worked.flaws.into_iter().chain(left_undone).collect();
+        let troubles =
+            plan.schedule.iter().zip(&worked.made).filter_map(|(planned, made)| Some(format!("{planned}: {}", made.trouble.as_ref()?)));
+        let flaws = worked.flaws.into_iter().chain(troubles).chain(left_undone).collect();
         progress.enter(Phase::Reading);
         for key in 0..self.keys.len() {
             for _ in 0..LAST_READS_MAX {

@@ -149,6 +149,9 @@ function masthead(report) {
 }
 
 function histories({ levels }) {
+  if (levels.every((level) => level.history === "")) {
+    return null;
+  }
   const links = levels.map((level, index) => [index > 0 && ", ", html("a", { href: encodeURIComponent(level.history) }, level.history)]);
   return html(
     "footer",
