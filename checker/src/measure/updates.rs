@@ -1,7 +1,7 @@
 //! Lost updates: read, change, write, and somebody else's change in between is gone.
 //!
 //! **What is counted.** A *read-modify-write* is a compare-and-set that was applied, or an acknowledged write of a client whose own previous
-//! operation on that key was a read with a result; where operations of the history say which they are (`update`), those alone. Its *base* is
+//! operation on that key was a read with a result; where the history says which they are (`update`, or `updates` in its header), those alone. Its *base* is
 //! what it expected, or what was read. It loses an update if it replaced
 //! another client's acknowledged write that is provably newer than its base: one was told that it was done, and the other never saw it.
 //!
@@ -26,7 +26,7 @@ use crate::staleness::NEWER_MAX;
 pub(super) fn lost(measured: Measured<'_>) -> Rate {
     let (mut judged, mut lost) = (0, 0);
     let is_update = |index: usize| measured.history.operations[index].detail.as_ref().is_some_and(|detail| detail.update);
-    let is_said = (0..measured.history.operations.len()).any(is_update);
+    let is_said = measured.history.header.contains_key("updates") || (0..measured.history.operations.len()).any(is_update);
     ByKey::new(measured.history).for_each(|key| {
         let lineage = Lineage::new(key);
         if lineage.model == Model::Open {

@@ -1,6 +1,7 @@
-//! When each client's operations are due: evenly, and whatever became of the earlier ones.
+//! When each client's operations are due: at random, as of callers who know nothing of each other, and whatever became of the earlier ones.
 //!
-//! **Promise.** Every client has its own schedule. One that is held up makes up for it as fast as it can, and one that fails fast takes no
+//! **Promise.** The times follow from the seed: as many as the rate says, anywhere in the window, so that operations meet by chance as they
+//! do in a Poisson process. Every client has its own schedule. One that is held up makes up for it as fast as it can, and one that fails fast takes no
 //! work from the others: the shares of what succeeded are those that callers would have seen.
 //!
 //! The runtime's timers are too coarse to begin an operation of less than a millisecond on time, so a thread says when one is due.
@@ -10,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::sync::Semaphore;
 
 /// How long the thread sleeps at least: an operation begins at most about that much late, which its latency includes.
@@ -24,13 +27,13 @@ pub(super) struct Beats {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Operation `k` of all is due `k / rate` seconds after the begin, and belongs to client `k` modulo their number.
-#[derive(Clone, Copy, Debug)]
+/// Operation `k` of all is due `offsets[k]` after the begin, and belongs to client `k` modulo their number.
+#[derive(Clone, Debug)]
 struct Rhythm {
     begin: Instant,
-    rate: f64,
-    total: u64,
-    clients: u64,
+    /// Ascending.
+    offsets: Arc<[Duration]>,
+    clients: usize,
 }
 
 /// One client's part of the schedule.
@@ -38,17 +41,20 @@ struct Rhythm {
 pub(super) struct Turns {
     due: Arc<Semaphore>,
     rhythm: Rhythm,
-    next: u64,
+    next: usize,
 }
 
 impl Beats {
     /// Operations at `rate` a second of all `clients` together, from `begin` on for the length of the window.
-    pub(super) fn start(begin: Instant, window: Duration, rate: f64, clients: u16) -> Self {
-        let rhythm = Rhythm { begin, rate, total: count(window.as_secs_f64() * rate), clients: u64::from(clients) };
+    pub(super) fn start(begin: Instant, window: Duration, rate: f64, clients: u16, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut offsets: Vec<Duration> = (0..count(window.as_secs_f64() * rate)).map(|_| window.mul_f64(random.random::<f64>())).collect();
+        offsets.sort_unstable();
+        let rhythm = Rhythm { begin, offsets: offsets.into(), clients: usize::from(clients) };
         let due: Vec<Arc<Semaphore>> = (0..clients).map(|_| Arc::new(Semaphore::new(0))).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
-            let (due, stop) = (due.clone(), Arc::clone(&stop));
+            let (rhythm, due, stop) = (rhythm.clone(), due.clone(), Arc::clone(&stop));
             move || rhythm.announce(&due, &stop)
         });
         Self { due, rhythm, stop, thread: Some(thread) }
@@ -56,12 +62,12 @@ impl Beats {
 
     /// Operations that are due in the whole window.
     pub(super) fn total(&self) -> u64 {
-        self.rhythm.total
+        self.rhythm.offsets.len() as u64
     }
 
     /// The schedules of the clients, in order.
     pub(super) fn turns(&self) -> impl Iterator<Item = Turns> {
-        self.due.iter().zip(0..).map(|(due, next)| Turns { due: Arc::clone(due), rhythm: self.rhythm, next })
+        self.due.iter().zip(0..).map(|(due, next)| Turns { due: Arc::clone(due), rhythm: self.rhythm.clone(), next })
     }
 }
 
@@ -77,24 +83,17 @@ impl Drop for Beats {
 impl Turns {
     /// Waits until the next operation is due, and says since when; `None` when there is no further one.
     pub(super) async fn next(&mut self) -> Option<Instant> {
-        if self.next >= self.rhythm.total {
-            return None;
-        }
+        let due = self.rhythm.begin + *self.rhythm.offsets.get(self.next)?;
         self.due.acquire().await.expect("nobody closes it").forget();
-        let due = self.rhythm.due(self.next);
         self.next += self.rhythm.clients;
         Some(due)
     }
 }
 
 impl Rhythm {
-    fn due(self, number: u64) -> Instant {
-        self.begin + Duration::from_secs_f64(ratio(number) / self.rate)
-    }
-
-    fn announce(self, due: &[Arc<Semaphore>], stop: &AtomicBool) {
-        for (number, client) in (0..self.total).zip((0..due.len()).cycle()) {
-            let at = self.due(number);
+    fn announce(&self, due: &[Arc<Semaphore>], stop: &AtomicBool) {
+        for (offset, client) in self.offsets.iter().zip((0..due.len()).cycle()) {
+            let at = self.begin + *offset;
             while let Some(left) = at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -112,13 +111,8 @@ impl Rhythm {
     clippy::cast_sign_loss,
     reason = "a rate and a window are positive, and their product far below 2^53"
 )]
-fn count(operations: f64) -> u64 {
-    operations as u64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "operations of a run are far below 2^53")]
-fn ratio(number: u64) -> f64 {
-    number as f64
+fn count(operations: f64) -> usize {
+    operations as usize
 }
 
 #[cfg(test)]
@@ -127,26 +121,30 @@ mod tests {
 
     #[tokio::test]
     async fn each_client_gets_every_operation_that_is_its_own_and_in_time() {
-        let begin = Instant::now();
-        let beats = Beats::start(begin, Duration::from_millis(50), 1000.0, 4);
+        let (begin, window) = (Instant::now(), Duration::from_millis(50));
+        let beats = Beats::start(begin, window, 1000.0, 4, 7);
         assert_eq!(beats.total(), 50);
         let mut all = Vec::new();
         for mut turns in beats.turns() {
-            let mut last = None;
             while let Some(due) = turns.next().await {
-                assert!(Instant::now() >= due && last.is_none_or(|last| due - last >= Duration::from_micros(3_900)));
-                last = Some(due);
-                all.push(due);
+                assert!(Instant::now() >= due && due >= begin && due < begin + window);
+                all.push(due - begin);
             }
         }
         all.sort_unstable();
-        assert_eq!((all.len(), all[0]), (50, begin));
-        assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "no operation is due twice");
+        assert_eq!(all, beats.rhythm.offsets.to_vec());
+        let gaps: Vec<Duration> = all.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(
+            gaps.iter().any(|gap| *gap < Duration::from_micros(300)) && gaps.iter().any(|gap| *gap > Duration::from_millis(2)),
+            "{gaps:?}"
+        );
+        let again = Beats::start(begin, window, 1000.0, 4, 7);
+        assert_eq!(again.rhythm.offsets, beats.rhythm.offsets, "the seed decides");
     }
 
     #[tokio::test]
     async fn a_schedule_that_is_dropped_ends_its_thread_at_once() {
-        let beats = Beats::start(Instant::now() + Duration::from_secs(3_600), Duration::from_secs(1), 10.0, 1);
+        let beats = Beats::start(Instant::now() + Duration::from_secs(3_600), Duration::from_secs(1), 10.0, 1, 7);
         let begin = Instant::now();
         drop(beats);
         assert!(begin.elapsed() < Duration::from_secs(10));

@@ -68,6 +68,8 @@ pub(super) struct Header {
     /// From then on, in nanoseconds, all was healed and repaired; absent if that was not reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) quiet: Option<u64>,
+    /// Updates say that they are.
+    pub(super) updates: &'static str,
     /// Positions of writes that were sent more than once, so that more than one sending may have been applied.
     pub(super) repeated: Vec<usize>,
 }
@@ -233,11 +235,12 @@ mod tests {
             cluster: "local".to_owned(),
             replicas: 3,
             quiet: Some(550),
+            updates: "said",
             repeated: Vec::new(),
         };
         let text = String::from_utf8(history(notes, &["k0".to_owned()], begin, header)).expect("text");
         insta::assert_snapshot!(text, @r#"
-        {"header":{"seed":7,"levels":["one"],"faults":["kill n2"],"cluster":"local","replicas":3,"quiet":550,"repeated":[1,2]}}
+        {"header":{"seed":7,"levels":["one"],"faults":["kill n2"],"cluster":"local","replicas":3,"quiet":550,"updates":"said","repeated":[1,2]}}
         {"process":3,"op":"write","key":"k0","value":"c3.1","due":90,"call":100,"return":150,"outcome":"ok","level":"one","op_id":"000000000000000000000000000000ab.1.4.9","node":"n1","asked":["n1","n2"],"stale":["n2"],"covers":[],"dots":["1@n1.1"]}
         {"process":3,"op":"write","key":"k0","value":"c3.2","call":300,"return":350,"outcome":"ok","level":"one","covers":["c3.1"],"shown":["c3.1"],"update":true}
         {"process":3,"op":"write","key":"k0","value":"c3.3","call":500,"return":null,"outcome":"unknown","level":"one"}

@@ -191,6 +191,7 @@ impl<'a> Bed<'a> {
             cluster: self.cluster.clone(),
             replicas: self.replicas,
             quiet,
+            updates: "said",
             repeated: Vec::new(),
         };
         let notes: Vec<Note> = worked.notes.into_iter().chain(keeper.into_notes()).collect();
@@ -227,7 +228,7 @@ impl Bed<'_> {
         let begin = Instant::now();
         let (end, until) = (begin + plan.window, begin + plan.window + LATE_MAX);
         progress.enter(Phase::Running(begin));
-        let beats = Beats::start(begin, plan.window, plan.rate, plan.clients);
+        let beats = Beats::start(begin, plan.window, plan.rate, plan.clients, plan.seed);
         let due = beats.total();
         let mut tasks = JoinSet::new();
         for (process, turns) in (0..plan.clients).zip(beats.turns()) {
