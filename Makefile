@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build planted demo test model check fix bench doc help prepare prepare-lints
+.PHONY: build planted report caught demo test model check fix bench doc help prepare prepare-lints
 
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -58,6 +58,15 @@ fix: prepare-lints ## format, and apply what Clippy can
 bench: prepare ## measure; RIVAL='command' runs another store's load between our rows and compares
 	$(build-binary)
 	@"$(BINARY)" bench --suite $${RIVAL:+--rival "$$RIVAL"} </dev/null
+
+report: prepare ## compare three levels under faults, and check the report in a browser; kept in the target directory
+	$(build-binary)
+	@scripts/prepare --browser </dev/null
+	@"$(BINARY)" compare --levels one,r2w2,linearizable --faults slow,partition --seconds 10 --seed 7 --out "$(CARGO_TARGET_DIR)/report" </dev/null
+	@scripts/check-report "$(CARGO_TARGET_DIR)/report/report.html" "$(CARGO_TARGET_DIR)/report/pictures" </dev/null
+
+caught: planted ## compare on nodes that read without repair: the linearizable level must be found broken
+	@scripts/catch-planted-bug "$(BINARY)-planted" "$(CARGO_TARGET_DIR)/caught" </dev/null
 
 doc: prepare ## build the API documentation, links checked
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items --release $(LOCKED) $(QUIET) </dev/null
