@@ -9,8 +9,9 @@
 //!
 //! **How.** Covers are edges between values. A circle is a strongly connected component of two or more values (Tarjan's algorithm, with
 //! a stack of its own). For the second promise, a covered value that was not shown must have been covered by some other write or
-//! delete called before: a context contains it only because somebody who replaced it was shown. A *case* is an edge. Linear in the edges, after
-//! sorting.
+//! delete called before: a context contains it only because somebody who replaced it was shown. A write that may have taken effect and does
+//! not say what it covered, such as a blind one without an answer, may have covered it: then nothing is judged. A *case* is an edge. Linear
+//! in the edges, after sorting.
 //!
 //! Source: Tarjan, Depth-First Search and Linear Graph Algorithms (1972).
 
@@ -113,14 +114,28 @@ struct Covers<'a> {
 pub fn check(history: &History) -> Judgement<Violation> {
     let mut all: Vec<Covers<'_>> = (0..history.operations.len()).filter_map(|index| covers(history, index)).collect();
     all.sort_by_key(|covers| (covers.key, covers.write));
+    let silent = silent(history);
     let mut judgement = Judgement::default();
     for of_key in all.chunk_by(|a, b| a.key == b.key) {
         judgement.judged += of_key.iter().map(|covers| covers.covers.len() as u64).sum::<u64>();
         judgement.violations.extend(circles(of_key));
         judgement.violations.extend(future(history, of_key));
-        judgement.violations.extend(unseen(history, of_key));
+        let silent_since = of_key.first().and_then(|covers| silent.get(&covers.key)).copied();
+        judgement.violations.extend(unseen(history, of_key, silent_since));
     }
     judgement
+}
+
+/// By key, the first call of a write or delete that may have taken effect and does not say what it covered.
+fn silent(history: &History) -> BTreeMap<KeyId, Nanos> {
+    let mut first = BTreeMap::new();
+    for operation in history.operations.iter().filter(|operation| operation.outcome != Outcome::Fail) {
+        let says = operation.detail.as_ref().is_some_and(|detail| detail.covers.is_some());
+        if !says && matches!(operation.action, Action::Write { .. } | Action::Delete) {
+            first.entry(operation.key).and_modify(|first: &mut Nanos| *first = operation.call.min(*first)).or_insert(operation.call);
+        }
+    }
+    first
 }
 
 fn covers(history: &History, index: usize) -> Option<Covers<'_>> {
@@ -231,7 +246,7 @@ fn future(history: &History, of_key: &[Covers<'_>]) -> Vec<Violation> {
     violations
 }
 
-fn unseen(history: &History, of_key: &[Covers<'_>]) -> Vec<Violation> {
+fn unseen(history: &History, of_key: &[Covers<'_>], silent_since: Option<Nanos>) -> Vec<Violation> {
     // Who covered each value.
     let mut by: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
     for covers in of_key {
@@ -244,6 +259,9 @@ fn unseen(history: &History, of_key: &[Covers<'_>]) -> Vec<Violation> {
         let detail = history.operations[covers.write].detail.as_ref();
         let Some(shown) = detail.and_then(|detail| detail.shown.as_deref()) else { continue };
         let end = history.operations[covers.write].end.unwrap_or(Nanos::MAX);
+        if silent_since.is_some_and(|since| since < end) {
+            continue;
+        }
         let explains = |other: &usize| *other != covers.write && history.operations[*other].call < end;
         let is_unseen = |covered: &&ValueId| shown.binary_search(covered).is_err() && !by[covered].iter().any(explains);
         if let Some(covered) = covers.covers.iter().find(is_unseen) {
@@ -314,6 +332,15 @@ mod tests {
         assert_eq!(kinds(&mut history, &["a"]), ["replaced-unseen"]);
         assert_eq!(kinds(&mut history, &[]), ["replaced-unseen"]);
         assert!(kinds(&mut history, &["a", "b"]).is_empty());
+    }
+
+    #[test]
+    fn a_write_that_does_not_say_what_it_covered_may_have_covered_anything() {
+        let mut history = history(&[("a", &[]), ("blind", &[]), ("c", &["a", "blind"])]);
+        assert_eq!(kinds(&mut history, &["blind"]), ["replaced-unseen"]);
+        history.operations[1].detail = None;
+        (history.operations[1].outcome, history.operations[1].end) = (Outcome::Unknown, None);
+        assert!(kinds(&mut history, &["blind"]).is_empty());
     }
 
     #[test]
