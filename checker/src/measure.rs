@@ -116,7 +116,7 @@ pub struct Subject {
     pub ok_min: u64,
     /// Why else the run was not what it was to be, in sentences.
     pub invalid: Vec<String>,
-    /// How much is tried for keys that need a search.
+    /// How much is tried for keys that need a search to be held to linearizability where it was not promised.
     pub limits: Limits,
 }
 

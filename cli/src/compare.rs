@@ -23,7 +23,7 @@ use quorate_checker::measure::{Subject, measure, report};
 use quorate_client::{Client, ConnectError};
 use quorate_lab::cluster::ClusterSpec;
 use quorate_lab::compare::{
-    CompareError, ComparedLevel, Faults, Phase, Place, Plan, Progress, ScheduleError, StageError, page, plan as plan_faults,
+    CompareError, ComparedLevel, Faults, Phase, Place, Plan, Progress, ScheduleError, StageError, Stop, page, plan as plan_faults,
     run as run_level,
 };
 use quorate_lab::stop::StopSignals;
@@ -43,6 +43,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Deadline of each operation, unless --timeout says otherwise. Shorter than the client's own: a client that waits sees nothing.
 const DEADLINE: Duration = Duration::from_secs(1);
 
+/// Operations of one level that are kept in memory until all is over.
+const OPERATIONS_MAX: f64 = 5_000_000.0;
+const DEFAULT_BUCKET: &str = "default";
 /// How often nodes of clusters of its own ask each other for a sign of life: each tells a delay, and predictions want many.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -106,7 +109,8 @@ pub struct Compare {
     rate: f64,
 
     /// Use the running cluster at these addresses, instead of clusters of its own. No process can be killed or paused there; other faults
-    /// need nodes that were started with --enable-faults. The keys begin with `compare:` and stay.
+    /// need nodes that were started with --enable-faults. The keys begin with `compare:` and stay. What writes replaced, and so lost updates,
+    /// is judged in part only if the cluster has a secret.
     #[arg(long, value_name = "HOST:PORT,..")]
     against: Option<String>,
 
@@ -135,6 +139,8 @@ enum Failure {
     Twice { level: ComparedLevel },
     #[error("a cluster of {nodes} nodes has no replica count")]
     Nodes { nodes: u16 },
+    #[error("{operations:.0} operations a level are more than memory holds; at most {OPERATIONS_MAX}: lower --rate or --seconds")]
+    TooMany { operations: f64 },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("at {level}")]
@@ -146,7 +152,7 @@ enum Failure {
 impl From<Failure> for CliError {
     fn from(error: Failure) -> Self {
         let exit = match &error {
-            Failure::Schedule(_) | Failure::Twice { .. } | Failure::Nodes { .. } => Exit::Usage,
+            Failure::Schedule(_) | Failure::Twice { .. } | Failure::Nodes { .. } | Failure::TooMany { .. } => Exit::Usage,
             Failure::Level { source: CompareError::Level(_) | CompareError::Stage(StageError::NotOurProcess { .. }), .. } => Exit::Usage,
             Failure::Level { source: CompareError::Load { .. }, .. } | Failure::Connect { .. } => Exit::Unavailable,
             _ => Exit::Failure,
@@ -179,51 +185,61 @@ struct LevelFields<'a> {
 /// Exit 2 for what cannot be compared, 6 if there is no cluster, 1 if files cannot be written. A broken promise is no error here: it is the
 /// result, and exit 9.
 pub async fn run(command: Compare, globals: &Globals) -> Result<Exit, CliError> {
-    let mut stop = StopSignals::take().map_err(|source| Failure::Signals { source })?;
+    let mut signals = StopSignals::take().map_err(|source| Failure::Signals { source })?;
+    let stop = Stop::default();
+    let work = compare(&command, globals, &stop);
+    tokio::pin!(work);
     tokio::select! {
-        done = compare(&command, globals) => done,
-        _ = stop.next() => Err(Failure::Interrupted.into()),
+        done = &mut work => return done,
+        _ = signals.next() => stop.now(),
     }
+    // Faults are mended first, which a second signal does not wait for.
+    tokio::select! {
+        _mended = work => {}
+        _ = signals.next() => {}
+    }
+    Err(Failure::Interrupted.into())
 }
 
-async fn compare(command: &Compare, globals: &Globals) -> Result<Exit, CliError> {
+async fn compare(command: &Compare, globals: &Globals, stop: &Stop) -> Result<Exit, CliError> {
     let started = SystemTime::now();
     let seed = command.seed.unwrap_or_else(rand::random);
     let place = command.place()?;
-    let nodes = nodes(&place).await?;
-    let plan = command.plan(seed, &nodes, globals.timeout.unwrap_or(DEADLINE))?;
+    let found = Found::at(&place).await?;
+    for level in &command.levels {
+        level.check(found.replicas).map_err(|source| Failure::Level { level: *level, source: source.into() })?;
+    }
+    let plan = command.plan(seed, &found.nodes, globals.timeout.unwrap_or(DEADLINE))?;
     std::fs::create_dir_all(&command.out).map_err(written(&command.out))?;
     let (levels, seconds, faults) = (command.levels.len(), command.seconds, plan.schedule.len());
     output::note(format_args!(
         "seed {seed}: {levels} levels, {seconds} s each, {faults} faults; the report goes to {}",
         command.out.display()
     ));
-    let mut measured = Vec::new();
-    let mut replicas = 0;
+    let (mut measured, mut failed) = (Vec::new(), None);
     for level in &command.levels {
-        let (one, copies) = measure_level(&plan, *level, &place, &command.out).await?;
-        output::note(table::line(&one));
-        measured.push(one);
-        replicas = copies;
+        match measure_level(&plan, *level, &place, &command.out, stop).await {
+            Ok(one) => {
+                output::note(table::line(&one));
+                measured.push(one);
+            }
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
     }
-    let run = Run {
-        seed: seed.to_string(),
-        seconds: plan.window.as_secs_f64(),
-        nodes: u32::try_from(nodes.len()).expect("few nodes"),
-        replicas,
-        clients: plan.clients.into(),
-        keys: plan.keys,
-        rate: Some(plan.rate),
-        mix: plan.mix.to_string(),
-        cluster: command.against.clone(),
-        started: Some(humantime::format_rfc3339_seconds(started).to_string()),
-        levels: command.levels.iter().map(ToString::to_string).collect(),
-        faults: plan.schedule.iter().map(subject::planned).collect(),
-    };
-    let report = report(env!("CARGO_PKG_VERSION"), run, measured);
-    let page = write(&report, &command.out)?;
-    show(&report, seed, &page, globals.output)?;
-    Ok(exit(report.verdict))
+    // What was measured before something failed is not thrown away.
+    if !measured.is_empty() {
+        let run = command.described(&plan, &found, started);
+        let report = report(env!("CARGO_PKG_VERSION"), run, measured);
+        let page = write(&report, &command.out)?;
+        show(&report, seed, &page, globals.output)?;
+        if failed.is_none() {
+            return Ok(exit(report.verdict));
+        }
+    }
+    Err(failed.expect("a level is asked for").into())
 }
 
 impl Compare {
@@ -250,6 +266,10 @@ impl Compare {
 
     fn plan(&self, seed: u64, nodes: &[NodeId], deadline: Duration) -> Result<Plan, Failure> {
         let window = Duration::from_secs(self.seconds);
+        let operations = self.rate * window.as_secs_f64();
+        if operations > OPERATIONS_MAX {
+            return Err(Failure::TooMany { operations });
+        }
         Ok(Plan {
             seed,
             window,
@@ -263,30 +283,56 @@ impl Compare {
             schedule: plan_faults(&self.faults, nodes, window, seed)?,
         })
     }
-}
 
-/// The nodes that there will be, or are.
-async fn nodes(place: &Place) -> Result<Vec<NodeId>, Failure> {
-    match place {
-        Place::Own(spec) => Ok((1..=u64::from(spec.nodes)).map(NodeId).collect()),
-        Place::Running { seeds } => {
-            let connected = Client::connect(seeds).await;
-            Ok(connected.map_err(|source| Failure::Connect { seeds: seeds.clone(), source })?.nodes())
+    fn described(&self, plan: &Plan, found: &Found, started: SystemTime) -> Run {
+        Run {
+            seed: plan.seed.to_string(),
+            seconds: plan.window.as_secs_f64(),
+            nodes: u32::try_from(found.nodes.len()).expect("few nodes"),
+            replicas: found.replicas,
+            clients: plan.clients.into(),
+            keys: plan.keys,
+            rate: Some(plan.rate),
+            mix: plan.mix.to_string(),
+            cluster: self.against.clone(),
+            started: Some(humantime::format_rfc3339_seconds(started).to_string()),
+            levels: self.levels.iter().map(ToString::to_string).collect(),
+            faults: plan.schedule.iter().map(subject::planned).collect(),
         }
     }
 }
 
-/// Runs a level, showing how far it is, and has its history judged. Returns also the home replicas of each key.
-async fn measure_level(plan: &Plan, level: ComparedLevel, place: &Place, out: &Path) -> Result<(Level, u8), Failure> {
+/// What there will be to work on, or is.
+struct Found {
+    nodes: Vec<NodeId>,
+    /// Home replicas of each key.
+    replicas: u8,
+}
+
+impl Found {
+    async fn at(place: &Place) -> Result<Self, Failure> {
+        match place {
+            Place::Own(spec) => Ok(Self { nodes: (1..=u64::from(spec.nodes)).map(NodeId).collect(), replicas: spec.replicas() }),
+            Place::Running { seeds } => {
+                let client = Client::connect(seeds).await.map_err(|source| Failure::Connect { seeds: seeds.clone(), source })?;
+                let topology = client.topology();
+                let bucket = topology.buckets.iter().find(|bucket| bucket.name == DEFAULT_BUCKET);
+                Ok(Self { nodes: client.nodes(), replicas: bucket.map_or(1, |bucket| bucket.replicas) })
+            }
+        }
+    }
+}
+
+/// Runs a level, showing how far it is, and has its history judged.
+async fn measure_level(plan: &Plan, level: ComparedLevel, place: &Place, out: &Path, stop: &Stop) -> Result<Level, Failure> {
     let name = subject::name(level);
     let path = out.join(name.history());
     let progress = Arc::new(Progress::default());
-    let work = run_level(plan, level, place, &path, &progress);
+    let work = run_level(plan, level, place, &path, &progress, stop);
     let ran = shown(work, plan, level, &progress).await.map_err(|source| Failure::Level { level, source })?;
-    let replicas = ran.replicas;
     let subject = subject::of(ran, name, plan.seed);
     let judged = tokio::task::spawn_blocking(move || judge(path, &subject));
-    Ok((judged.await.expect("judging does not panic")?, replicas))
+    judged.await.expect("judging does not panic")
 }
 
 /// Reads a history back, and measures it.

@@ -43,7 +43,7 @@ pub use error::CompareError;
 pub use level::ComparedLevel;
 pub use meters::Counted;
 pub use plan::{Place, Plan};
-pub use progress::{Phase, Progress};
+pub use progress::{Phase, Progress, Stop};
 pub use run::{Fault, Ran, run};
 pub use schedule::{FaultKind, Faults, Planned, ScheduleError, plan};
 pub use stage::StageError;

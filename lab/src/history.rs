@@ -43,6 +43,8 @@ pub(crate) struct Line<'a> {
     pub(crate) shown: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) dots: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attempts: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) update: bool,
 }

@@ -12,7 +12,7 @@ use crate::overlap;
 use crate::promises::{self, Facts, Judged};
 use crate::siblings;
 use crate::staleness::Staleness;
-use crate::verdict::{self, Method, Overall, Report, Rule, Scope};
+use crate::verdict::{self, Limits, Method, Overall, Report, Rule, Scope};
 
 /// So many violations are told in words.
 const TOLD_MAX: usize = 5;
@@ -53,11 +53,13 @@ pub(super) fn verdict(promise: PromiseVerdict, invalid: &[String]) -> Verdict {
 
 impl Judgement {
     pub(super) fn of(history: &History, facts: &Facts, subject: &Subject, stale: &Stale) -> Self {
-        let check = |scope| verdict::check_with(history, &subject.limits, scope, &mut || true);
-        let promised = check(Scope::Promises);
+        let check = |limits: &Limits, scope| verdict::check_with(history, limits, scope, &mut || true);
+        // As `quorate check` does it: the two must not differ.
+        let promised = check(&Limits::default(), Scope::Promises);
         let is_promised =
             |operation: &Operation| operation.level.is_some() && level::Promise::of(history, operation) == level::Promise::Linearizable;
-        let everything = if history.operations.iter().all(is_promised) { promised.clone() } else { check(Scope::Everything) };
+        let everything =
+            if history.operations.iter().all(is_promised) { promised.clone() } else { check(&subject.limits, Scope::Everything) };
         let may_break =
             |key: &&verdict::KeyVerdict| key.method == Method::MultiValueSearch || matches!(key.verdict, verdict::Verdict::Violation(_));
         let open: Vec<KeyId> = everything.keys.iter().filter(may_break).map(|key| key.key).collect();

@@ -5,8 +5,10 @@ use quorate_checker::measure::{LevelName, Samples, Subject};
 use quorate_checker::prediction::TRIALS;
 use quorate_checker::verdict::Limits;
 use quorate_lab::compare::{ComparedLevel, Counted, Planned, Ran};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-/// States to visit for a key that needs a search. Less than `check` visits: most keys that need as many are those of levels that promise
+/// States to visit for a key that needs a search to be held to what its level does not promise. Less than `check` visits: most keys that need as many are those of levels that promise
 /// no order at all, and there are many.
 const STATES: u64 = 200_000;
 
@@ -24,24 +26,22 @@ pub(super) fn of(ran: Ran, level: LevelName, seed: u64) -> Subject {
         window: Window { begin_ns, end_ns },
         replicas: ran.replicas,
         faults: ran.faults.into_iter().map(fault).collect(),
-        delays: samples(&ran.counted),
+        delays: samples(&ran.counted, seed),
         seed,
         trials: TRIALS,
         messages,
         fsyncs,
-        ok_min: ran.due / 10,
+        ok_min: (ran.due / 10).max(1),
         invalid: ran.flaws,
         limits: Limits { states: STATES, ..Limits::default() },
     }
 }
 
-/// An acknowledgement comes after the replica has made the write durable; every delay on the way back is put together with one of those,
-/// in turn.
-fn samples(counted: &Counted) -> Samples {
+/// An acknowledgement comes after the replica has made the write durable: every way back is put together with one such time, by chance.
+fn samples(counted: &Counted, seed: u64) -> Samples {
     let Counted { out, back, commits, .. } = counted;
-    // Neither list is in the order in which it was measured: a step that shares no factor with the length goes through all of it.
-    let step = commits.len() / 2 + 1;
-    let ack = back.iter().enumerate().filter_map(|(at, back)| Some(back + commits.get(at * step % commits.len().max(1))?));
+    let mut random = StdRng::seed_from_u64(seed);
+    let ack = back.iter().filter_map(|back| Some(back + commits.get(random.random_range(0..commits.len().max(1)))?));
     Samples { write: out.clone(), ack: ack.collect(), read: out.clone(), reply: back.clone() }
 }
 

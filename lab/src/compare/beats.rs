@@ -36,6 +36,20 @@ struct Rhythm {
     clients: usize,
 }
 
+/// When operations are due, from the begin on.
+#[derive(Clone, Debug)]
+pub(super) struct Times(Arc<[Duration]>);
+
+impl Times {
+    /// As many as `rate` a second makes in the window. Many take a while: drawn before the window begins, they make nobody late.
+    pub(super) fn draw(window: Duration, rate: f64, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut offsets: Vec<Duration> = (0..count(window.as_secs_f64() * rate)).map(|_| window.mul_f64(random.random::<f64>())).collect();
+        offsets.sort_unstable();
+        Self(offsets.into())
+    }
+}
+
 /// One client's part of the schedule.
 #[derive(Debug)]
 pub(super) struct Turns {
@@ -45,12 +59,9 @@ pub(super) struct Turns {
 }
 
 impl Beats {
-    /// Operations at `rate` a second of all `clients` together, from `begin` on for the length of the window.
-    pub(super) fn start(begin: Instant, window: Duration, rate: f64, clients: u16, seed: u64) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut offsets: Vec<Duration> = (0..count(window.as_secs_f64() * rate)).map(|_| window.mul_f64(random.random::<f64>())).collect();
-        offsets.sort_unstable();
-        let rhythm = Rhythm { begin, offsets: offsets.into(), clients: usize::from(clients) };
+    /// Operations of all `clients` together, from `begin` on.
+    pub(super) fn start(begin: Instant, Times(offsets): Times, clients: u16) -> Self {
+        let rhythm = Rhythm { begin, offsets, clients: usize::from(clients) };
         let due: Vec<Arc<Semaphore>> = (0..clients).map(|_| Arc::new(Semaphore::new(0))).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
@@ -122,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn each_client_gets_every_operation_that_is_its_own_and_in_time() {
         let (begin, window) = (Instant::now(), Duration::from_millis(50));
-        let beats = Beats::start(begin, window, 1000.0, 4, 7);
+        let beats = Beats::start(begin, Times::draw(window, 1000.0, 7), 4);
         assert_eq!(beats.total(), 50);
         let mut all = Vec::new();
         for mut turns in beats.turns() {
@@ -138,13 +149,13 @@ mod tests {
             gaps.iter().any(|gap| *gap < Duration::from_micros(300)) && gaps.iter().any(|gap| *gap > Duration::from_millis(2)),
             "{gaps:?}"
         );
-        let again = Beats::start(begin, window, 1000.0, 4, 7);
+        let again = Beats::start(begin, Times::draw(window, 1000.0, 7), 4);
         assert_eq!(again.rhythm.offsets, beats.rhythm.offsets, "the seed decides");
     }
 
     #[tokio::test]
     async fn a_schedule_that_is_dropped_ends_its_thread_at_once() {
-        let beats = Beats::start(Instant::now() + Duration::from_secs(3_600), Duration::from_secs(1), 10.0, 1, 7);
+        let beats = Beats::start(Instant::now() + Duration::from_secs(3_600), Times::draw(Duration::from_secs(1), 10.0, 7), 1);
         let begin = Instant::now();
         drop(beats);
         assert!(begin.elapsed() < Duration::from_secs(10));

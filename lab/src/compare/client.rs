@@ -178,10 +178,12 @@ impl Worker {
 
     async fn update(&mut self, key: usize, due: Instant) {
         let Some(read) = self.read(key, Some(due)).await else { return };
+        // When its write would have been called, had its read been on time.
+        let due = self.notes.last().map(|read| due + read.returned.saturating_duration_since(read.called));
         if self.level.write != Level::Linearizable {
             let how = if self.blind_updates { Put::BlindUpdate } else { Put::After(&read) };
             // It is noted, whatever became of it.
-            let _ = self.put(key, None, how).await;
+            let _ = self.put(key, due, how).await;
             return;
         }
         let expect = match (read.token(), read.siblings()) {
@@ -191,15 +193,15 @@ impl Worker {
             // Nothing can be expected of siblings without a token.
             (None, [_, _, ..]) => return,
         };
-        self.cas(key, &read, expect).await;
+        self.cas(key, due, &read, expect).await;
     }
 
-    async fn cas(&mut self, key: usize, read: &Read, expect: Expect) {
+    async fn cas(&mut self, key: usize, due: Option<Instant>, read: &Read, expect: Expect) {
         let value = self.next_value();
         let by_token = matches!(expect, Expect::Token(_));
         let called = Instant::now();
         let answer = self.bucket.cas(self.key(key)).expect(expect).set(value.clone()).in_full().await;
-        let span = Span { key, due: None, called, returned: Instant::now() };
+        let span = Span { key, due, called, returned: Instant::now() };
         let observed = match &answer {
             Ok(changed) => match &changed.value {
                 Cas::Conflict { current: Current { values, .. } } => values.as_ref().map(|values| values.iter().map(text).collect()),

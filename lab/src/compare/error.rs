@@ -21,6 +21,9 @@ pub enum CompareError {
     /// The cluster could not be mended, or there is none.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// Somebody asked it to stop; faults were mended as far as they could be.
+    #[error("asked to stop")]
+    Stopped,
     /// A client could not connect.
     #[error("cannot connect to the cluster")]
     Connect {

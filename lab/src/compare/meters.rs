@@ -1,7 +1,7 @@
 //! What a run cost the cluster, and how long its messages travelled: read from the nodes' metrics while it runs.
 //!
 //! - *Upon a look*: every node that answers is asked for its counters, and what they grew by is added up. A node that was started again
-//!   counts from 0, and what it counted since its last look before is lost: at most half a second of one node.
+//!   counts from 0, and what it counted since its last look before is lost: about half a second of one node.
 //! - *Upon a node without such counters*: nothing is claimed, the numbers are absent.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use quorate_client::Client;
 use quorate_ring::NodeId;
+use tokio::time::timeout;
 
 /// Time between two looks.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A node that does not answer within this time is looked at the next time.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// Most samples of one kind of delay that are kept: more make no prediction better.
 const SAMPLES_MAX: u64 = 10_000;
 
@@ -62,7 +65,9 @@ impl Meters {
             let now: BTreeMap<String, f64> = series(&now).map(|(name, value)| (name.to_owned(), value)).collect();
             let known = self.last.get(&node);
             for (name, value) in &now {
-                let before = known.and_then(|known| known.get(name)).copied().unwrap_or(0.0);
+                // What a node counted before anybody looked is not of this run.
+                let Some(known) = known else { break };
+                let before = known.get(name).copied().unwrap_or(0.0);
                 // A counter that went back began anew.
                 let grown = if *value >= before { value - before } else { *value };
                 *self.grown.entry(name.clone()).or_default() += grown;
@@ -106,8 +111,8 @@ pub(super) async fn hints_pending(observer: &Client) -> Option<u64> {
 
 /// The metrics of all nodes that answer.
 async fn texts(observer: &Client) -> BTreeMap<NodeId, String> {
-    let asked = join_all(observer.nodes().into_iter().map(async |node| (node, observer.metrics_of(node).await)));
-    asked.await.into_iter().filter_map(|(node, text)| Some((node, text.ok()?))).collect()
+    let asked = join_all(observer.nodes().into_iter().map(async |node| (node, timeout(ANSWER_MAX, observer.metrics_of(node)).await)));
+    asked.await.into_iter().filter_map(|(node, text)| Some((node, text.ok()?.ok()?))).collect()
 }
 
 /// The counters of interest in a text of Prometheus' format: name with labels, and value.

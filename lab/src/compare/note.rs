@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use quorate_client::Token;
+use quorate_protocol::session::attempts::AttemptOptions;
 use quorate_protocol::{Context, Dot, OpId};
 use quorate_ring::NodeId;
 use serde::Serialize;
@@ -53,7 +54,7 @@ pub(super) struct Version {
     pub(super) dot: Option<Dot>,
     /// What it had seen.
     pub(super) seen: Option<Context>,
-    /// How often it was sent; 0 if nobody says.
+    /// How often it was sent; 0 if nobody says: then as often as a client sends at most.
     pub(super) sendings: u32,
 }
 
@@ -97,7 +98,9 @@ pub(super) fn history(mut notes: Vec<Note>, keys: &[String], begin: Instant, mut
 
 /// What each put covered, by its position, where it is known what it had seen.
 fn covered(notes: &[Note]) -> BTreeMap<usize, Vec<String>> {
-    let mut keys: BTreeMap<usize, (Versions<'_>, Vec<(usize, &str)>)> = BTreeMap::new();
+    /// A put by its position, and its value.
+    type Put<'a> = (usize, &'a str);
+    let mut keys: BTreeMap<usize, (Versions<'_>, Vec<Put<'_>>)> = BTreeMap::new();
     for (at, note) in notes.iter().enumerate() {
         let (versions, puts) = keys.entry(note.key).or_default();
         match &note.done {
@@ -143,7 +146,11 @@ impl Note {
             Done::Read { values, .. } => Line { op: "read", value: Values(values.clone()), ..line },
             Done::Put { value, shown, version } => {
                 let dots = version.dot.filter(|_| version.sendings == 1).iter().map(Dot::to_string).collect();
-                Line { op: "write", value: Values(vec![value.clone()]), shown: shown.clone(), dots, ..line }
+                let attempts = match self.ending {
+                    Ending::Unknown => Some(AttemptOptions::default().sendings_max.saturating_sub(1)),
+                    _ => (version.sendings > 1).then(|| version.sendings - 1),
+                };
+                Line { op: "write", value: Values(vec![value.clone()]), shown: shown.clone(), dots, attempts, ..line }
             }
             Done::Cas { value, expect, by_token, observed } => Line {
                 op: "cas",
@@ -242,8 +249,8 @@ mod tests {
         insta::assert_snapshot!(text, @r#"
         {"header":{"seed":7,"levels":["one"],"faults":["kill n2"],"cluster":"local","replicas":3,"quiet":550,"updates":"said","repeated":[1,2]}}
         {"process":3,"op":"write","key":"k0","value":"c3.1","due":90,"call":100,"return":150,"outcome":"ok","level":"one","op_id":"000000000000000000000000000000ab.1.4.9","node":"n1","asked":["n1","n2"],"stale":["n2"],"covers":[],"dots":["1@n1.1"]}
-        {"process":3,"op":"write","key":"k0","value":"c3.2","call":300,"return":350,"outcome":"ok","level":"one","covers":["c3.1"],"shown":["c3.1"],"update":true}
-        {"process":3,"op":"write","key":"k0","value":"c3.3","call":500,"return":null,"outcome":"unknown","level":"one"}
+        {"process":3,"op":"write","key":"k0","value":"c3.2","call":300,"return":350,"outcome":"ok","level":"one","covers":["c3.1"],"shown":["c3.1"],"attempts":1,"update":true}
+        {"process":3,"op":"write","key":"k0","value":"c3.3","call":500,"return":null,"outcome":"unknown","level":"one","attempts":31}
         {"process":3,"op":"read","key":"k0","value":["c3.2","c3.3"],"call":600,"return":650,"outcome":"ok","level":"one"}
         {"process":3,"op":"read","key":"k0","value":null,"call":700,"return":750,"outcome":"fail","level":"one"}
         {"process":3,"op":"cas","key":"k0","expect":"c3.2","value":"c3.9","observed":"c3.3","call":800,"return":850,"outcome":"fail","level":"one"}

@@ -1,8 +1,10 @@
 //! How far a run has come, for whoever shows it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::watch;
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,29 @@ pub enum Phase {
     Mending,
     /// Every key is read for the last time.
     Reading,
+}
+
+/// Asks a run to stop as soon as it has mended what it broke.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Stop {
+    /// From now on runs stop.
+    pub fn now(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until somebody asks for it.
+    pub(super) async fn asked(&self) {
+        // It cannot fail: the sender is this one.
+        let _ = self.0.subscribe().wait_for(|asked| *asked).await;
+    }
 }
 
 /// One level's progress.

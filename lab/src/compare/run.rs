@@ -9,14 +9,14 @@ use quorate_protocol::sealed::ContextSeal;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
-use super::beats::Beats;
+use super::beats::{Beats, Times};
 use super::client::{Contexts, Put, Worker};
 use super::error::CompareError;
 use super::level::ComparedLevel;
 use super::meters::{Counted, LOOK_EVERY, Meters, hints_pending};
 use super::note::{Header, Note, history};
 use super::plan::{Place, Plan};
-use super::progress::{Phase, Progress};
+use super::progress::{Phase, Progress, Stop};
 use super::schedule::Planned;
 use super::sides::Sides;
 use super::stage::{Made, Running, Stage};
@@ -86,17 +86,26 @@ impl Zero {
 /// # Errors
 /// [`CompareError`] when there is no cluster to work on, or the file cannot be written. What clients could not do is no error: it is what is
 /// measured.
-pub async fn run(plan: &Plan, level: ComparedLevel, place: &Place, file: &Path, progress: &Arc<Progress>) -> Result<Ran, CompareError> {
+///
+/// Asked to stop while faults are made, it mends them first: a running cluster is left as it was found.
+pub async fn run(
+    plan: &Plan,
+    level: ComparedLevel,
+    place: &Place,
+    file: &Path,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Ran, CompareError> {
     progress.enter(Phase::Starting);
     match place {
         Place::Own(spec) => {
             let mut cluster = Cluster::start(spec.clone()).await?;
             let seeds = cluster.seeds();
-            let ran = Bed::prepare(plan, level, Ground::Own(&mut cluster), &seeds).await?.run(plan, level, file, progress).await?;
+            let ran = Bed::prepare(plan, level, Ground::Own(&mut cluster), &seeds).await?.run(plan, level, file, progress, stop).await?;
             cluster.shutdown().await?;
             Ok(ran)
         }
-        Place::Running { seeds } => Bed::prepare(plan, level, Ground::Running, seeds).await?.run(plan, level, file, progress).await,
+        Place::Running { seeds } => Bed::prepare(plan, level, Ground::Running, seeds).await?.run(plan, level, file, progress, stop).await,
     }
 }
 
@@ -160,7 +169,14 @@ impl<'a> Bed<'a> {
         Worker::new(u64::from(plan.clients), bucket, level, &self.keys, self.contexts.clone())
     }
 
-    async fn run(mut self, plan: &Plan, level: ComparedLevel, file: &Path, progress: &Arc<Progress>) -> Result<Ran, CompareError> {
+    async fn run(
+        mut self,
+        plan: &Plan,
+        level: ComparedLevel,
+        file: &Path,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<Ran, CompareError> {
         let zero = Zero(Instant::now());
         progress.enter(Phase::Loading);
         let (last, loading) = (level.for_last_reads(), level.for_loading(self.replicas));
@@ -169,21 +185,27 @@ impl<'a> Bed<'a> {
             keeper.put(key, None, Put::Blind).await.map_err(|source| CompareError::Load { source: Box::new(source) })?;
         }
         sleep(CALM_BEFORE).await;
-        let worked = self.work(plan, level, progress).await;
+        let worked = tokio::select! {
+            worked = self.work(plan, level, progress) => Some(worked),
+            () = stop.asked() => None,
+        };
         progress.enter(Phase::Mending);
-        let left_undone = self.mend().await?;
+        let left_undone = self.mend().await;
+        let Some(worked) = worked else { return Err(CompareError::Stopped) };
         let quiet = left_undone.is_none().then(|| zero.nanos(Instant::now()));
         let troubles =
             plan.schedule.iter().zip(&worked.made).filter_map(|(planned, made)| Some(format!("{planned}: {}", made.trouble.as_ref()?)));
-        let flaws = worked.flaws.into_iter().chain(troubles).chain(left_undone).collect();
+        let flaws = worked.flaws.into_iter().chain(troubles).chain(left_undone).collect::<Vec<_>>();
         progress.enter(Phase::Reading);
+        let mut unread = 0;
         for key in 0..self.keys.len() {
+            let mut is_read = false;
             for _ in 0..LAST_READS_MAX {
-                if keeper.read(key, None).await.is_some() {
-                    break;
-                }
+                is_read = is_read || keeper.read(key, None).await.is_some();
             }
+            unread += u64::from(!is_read);
         }
+        let unread = (unread > 0).then(|| format!("{unread} keys could not be read after all was mended"));
         let header = Header {
             seed: plan.seed,
             levels: vec![level.to_string()],
@@ -205,7 +227,7 @@ impl<'a> Bed<'a> {
             faults: faults.map(|(planned, made)| Fault::of(planned, made, zero)).collect(),
             counted: worked.counted,
             due: worked.due,
-            flaws,
+            flaws: flaws.into_iter().chain(unread).collect(),
         })
     }
 }
@@ -225,10 +247,11 @@ impl Bed<'_> {
     async fn work(&mut self, plan: &Plan, level: ComparedLevel, progress: &Arc<Progress>) -> Worked {
         let mut meters = Meters::new(self.observer.clone());
         meters.begin().await;
+        let times = Times::draw(plan.window, plan.rate, plan.seed);
         let begin = Instant::now();
         let (end, until) = (begin + plan.window, begin + plan.window + LATE_MAX);
         progress.enter(Phase::Running(begin));
-        let beats = Beats::start(begin, plan.window, plan.rate, plan.clients, plan.seed);
+        let beats = Beats::start(begin, times, plan.clients);
         let due = beats.total();
         let mut tasks = JoinSet::new();
         for (process, turns) in (0..plan.clients).zip(beats.turns()) {
@@ -251,17 +274,20 @@ impl Bed<'_> {
         Worked { begin, notes: notes.into_iter().flatten().collect(), made, counted, due, flaws: flaws.into_iter().collect() }
     }
 
-    /// Mends everything, and waits until what faults left undone is done. Returns what kept it from that.
-    async fn mend(&mut self) -> Result<Option<String>, CompareError> {
+    /// Mends everything, and waits until what faults left undone is done. Returns what kept it from that, such as a node that ended by
+    /// itself: what was seen is judged all the same.
+    async fn mend(&mut self) -> Option<String> {
         self.sides.join();
-        self.stage.mend().await?;
+        if let Err(error) = self.stage.mend().await {
+            return Some(format!("not all could be mended: {error}"));
+        }
         let until = Instant::now() + DRAIN_MAX;
         loop {
             match hints_pending(&self.observer).await {
-                Some(0) => return Ok(None),
+                Some(0) => return None,
                 _ if Instant::now() < until => sleep(DRAIN_LOOK_EVERY).await,
-                Some(left) => return Ok(Some(format!("{left} hints were not delivered within {} s", DRAIN_MAX.as_secs()))),
-                None => return Ok(Some("a node did not tell its hints after all was mended".to_owned())),
+                Some(left) => return Some(format!("{left} hints were not delivered within {} s", DRAIN_MAX.as_secs())),
+                None => return Some("a node did not tell its hints after all was mended".to_owned()),
             }
         }
     }
