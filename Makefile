@@ -33,7 +33,8 @@ build: prepare ## build the binary and print its path (the default)
 # Cargo puts both binaries at the same place: the planted one is moved away, and the sound one put back.
 planted: prepare ## build a binary whose nodes can be told to break a rule (--bug NAME), and print its path
 	$(call build-binary,--features planted-bugs)
-	@mv -f "$(BINARY)" "$(BINARY)-planted"
+	@rm -f "$(BINARY)-planted"  # it may be the same file, by another name
+	@mv "$(BINARY)" "$(BINARY)-planted"
 	cargo build --release $(LOCKED) $(QUIET) </dev/null
 	@echo "$(BINARY)-planted"
 
