@@ -22,12 +22,12 @@ use quorate_protocol::Tick;
 use quorate_ring::{NodeId, PreferenceList};
 use quorate_rpc::clock::FarClock;
 use quorate_rpc::kv::PeerTrouble;
-use quorate_rpc::peer::{PeerClient, ReplicaCall};
+use quorate_rpc::peer::{PeerChannel, PeerClient, ReplicaCall};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub(crate) use connection::{context, dial};
-pub(crate) use reply::{INPUTS_MAX, Inputs, ReplyTo};
+pub(crate) use reply::{Inputs, ReplyTo};
 
 use crate::node::Node;
 
@@ -41,6 +41,8 @@ pub(crate) struct Outgoing {
 /// A connection to one process of another node. What is known of that process's clock ends with it.
 pub(crate) struct Connection {
     pub(crate) calls: PeerClient,
+    /// The same, without what makes its calls easy: for those that are made for every request.
+    channel: PeerChannel,
     clock: Mutex<FarClock>,
 }
 

@@ -12,14 +12,16 @@
 //! Sources: Preguiça, Baquero, Almeida et al., *Dotted Version Vectors* (2012); Almeida, Shoker, Baquero, *Delta State
 //! Replicated Data Types* (2018), causal contexts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
+use litemap::LiteMap;
 use quorate_ring::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Ballot;
 use crate::ids::KeyEpoch;
+use crate::sorted;
 
 /// Who gave out a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,7 +64,7 @@ impl fmt::Display for Dot {
 /// For each actor, the highest `n` such that all its dots up to `n` are contained. Actors without dots are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct VersionVector(BTreeMap<Actor, u64>);
+pub struct VersionVector(#[serde(deserialize_with = "sorted::map")] LiteMap<Actor, u64>);
 
 impl VersionVector {
     fn at(&self, actor: Actor) -> u64 {
@@ -166,7 +168,7 @@ impl Context {
 
     /// Adds every dot of `other`.
     pub fn merge(&mut self, other: &Self) {
-        for (actor, n) in &other.vector.0 {
+        for (actor, n) in other.vector.0.iter() {
             let mine = self.vector.0.entry(*actor).or_insert(0);
             *mine = (*mine).max(*n);
         }
@@ -232,7 +234,7 @@ impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         let mut separator = "";
-        for (actor, n) in &self.vector.0 {
+        for (actor, n) in self.vector.0.iter() {
             write!(f, "{separator}{actor}:{n}")?;
             separator = ", ";
         }
@@ -246,6 +248,8 @@ impl fmt::Display for Context {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

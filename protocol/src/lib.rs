@@ -28,6 +28,7 @@ pub mod replica;
 pub mod sealed;
 pub mod session;
 pub mod siblings;
+mod sorted;
 pub mod tally;
 
 pub use context::{Actor, Context, Dot};

@@ -23,14 +23,17 @@
 //! Sources: Almeida, Baquero, Gonçalves, Preguiça, Fonte, *Scalable and Accurate Causality Tracking for Eventually
 //! Consistent Stores* (DAIS'14); Almeida, Shoker, Baquero, *Delta State Replicated Data Types* (2018).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use litemap::LiteMap;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::context::{Actor, Context, Dot};
 use crate::hlc::Hlc;
 use crate::ids::OpId;
+use crate::sorted;
 
 /// What a write put there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,18 +67,18 @@ impl Version {
 }
 
 /// The set of concurrent versions of a key, with the context of everything ever merged into it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Claimed")]
-pub struct Siblings {
-    context: Context,
-    live: BTreeMap<Dot, Version>,
-}
+///
+/// Copies share their memory until one of them changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "Content")]
+pub struct Siblings(Arc<Content>);
 
-/// A sibling set as bytes claim it to be.
-#[derive(Deserialize)]
-struct Claimed {
+/// What a sibling set holds, or what bytes claim it to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Content {
     context: Context,
-    live: BTreeMap<Dot, Version>,
+    #[serde(deserialize_with = "sorted::map")]
+    live: LiteMap<Dot, Version>,
 }
 
 /// Bytes claim a live version that their context does not cover.
@@ -83,13 +86,18 @@ struct Claimed {
 #[error("a live version is not in the context")]
 pub struct NotWellFormed;
 
-impl TryFrom<Claimed> for Siblings {
+impl TryFrom<Content> for Siblings {
     type Error = NotWellFormed;
 
-    fn try_from(claimed: Claimed) -> Result<Self, NotWellFormed> {
-        let Claimed { context, live } = claimed;
-        let siblings = Self { context, live };
+    fn try_from(claimed: Content) -> Result<Self, NotWellFormed> {
+        let siblings = Self(Arc::new(claimed));
         if siblings.is_well_formed() { Ok(siblings) } else { Err(NotWellFormed) }
+    }
+}
+
+impl Serialize for Siblings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -104,24 +112,28 @@ impl Siblings {
     /// a dot that somebody has seen is never new to him again.
     #[must_use]
     pub fn delta(context: Context, dot: Dot, version: Version) -> Self {
-        Self { context: context.with(dot), live: BTreeMap::from([(dot, version)]) }
+        Self::holding(context.with(dot), LiteMap::from_iter([(dot, version)]))
+    }
+
+    fn holding(context: Context, live: LiteMap<Dot, Version>) -> Self {
+        Self(Arc::new(Content { context, live }))
     }
 
     /// All dots ever merged in.
     #[must_use]
     pub fn context(&self) -> &Context {
-        &self.context
+        &self.0.context
     }
 
     /// Live versions by dot, tombstones included.
     pub fn live(&self) -> impl Iterator<Item = (Dot, &Version)> {
-        self.live.iter().map(|(dot, version)| (*dot, version))
+        self.0.live.iter().map(|(dot, version)| (*dot, version))
     }
 
     /// Number of live versions, tombstones included.
     #[must_use]
     pub fn live_count(&self) -> usize {
-        self.live.len()
+        self.0.live.len()
     }
 
     /// Roughly how many bytes it takes on disk and wire.
@@ -131,39 +143,39 @@ impl Siblings {
         const VERSION_BYTES: usize = 64;
         /// An actor and a number, as a context holds them.
         const DOT_BYTES: usize = 24;
-        let values = self.live.values().map(|version| VERSION_BYTES + version.value().map_or(0, Bytes::len));
-        values.sum::<usize>() + self.context.len() * DOT_BYTES
+        let values = self.0.live.values().map(|version| VERSION_BYTES + version.value().map_or(0, Bytes::len));
+        values.sum::<usize>() + self.0.context.len() * DOT_BYTES
     }
 
     /// The same dots and context without any value: what a writer needs to count on, not what a reader is shown.
     #[must_use]
     pub fn outline(&self) -> Self {
         let bare = |version: &Version| Version { body: Body::Tombstone, op: None, ..version.clone() };
-        Self { context: self.context.clone(), live: self.live.iter().map(|(dot, version)| (*dot, bare(version))).collect() }
+        Self::holding(self.0.context.clone(), self.live().map(|(dot, version)| (dot, bare(version))).collect())
     }
 
     /// True when nothing was ever written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.context.is_empty()
+        self.0.context.is_empty()
     }
 
     /// Number of live versions that a write with `context` would leave beside itself.
     #[must_use]
     pub fn concurrent_with(&self, context: &Context) -> usize {
-        self.live.keys().filter(|dot| !context.covers(**dot)).count()
+        self.0.live.keys().filter(|dot| !context.covers(**dot)).count()
     }
 
     /// True when every live version was made by a chain.
     #[must_use]
     pub fn is_of_chain(&self) -> bool {
-        self.live.keys().all(|dot| matches!(dot.actor, Actor::Chain(_)))
+        self.0.live.keys().all(|dot| matches!(dot.actor, Actor::Chain(_)))
     }
 
     /// The lowest live dot that carries operation `op`.
     #[must_use]
     pub fn dot_of(&self, op: &OpId) -> Option<Dot> {
-        self.live.iter().find(|(_, version)| version.op.as_ref() == Some(op)).map(|(dot, _)| *dot)
+        self.live().find(|(_, version)| version.op.as_ref() == Some(op)).map(|(dot, _)| dot)
     }
 
     /// What the write under the live dot `dot` may tell its client to have seen: everything but the other live versions.
@@ -171,8 +183,8 @@ impl Siblings {
     /// The result is causally closed: a dot whose write had seen one of the removed versions would have replaced it.
     #[must_use]
     pub fn context_of(&self, dot: Dot) -> Context {
-        let others = self.live.keys().filter(|other| **other != dot);
-        others.fold(self.context.clone(), |context, other| context.without(*other))
+        let others = self.0.live.keys().filter(|other| **other != dot);
+        others.fold(self.0.context.clone(), |context, other| context.without(*other))
     }
 
     /// The values to show, in the order of their clocks: tombstones hidden, one version per operation (its lowest dot).
@@ -190,31 +202,26 @@ impl Siblings {
 
     /// Adds a dot that no version bears: seen, and replaced already.
     pub(crate) fn cover(&mut self, dot: Dot) {
-        self.context.insert(dot);
+        Arc::make_mut(&mut self.0).context.insert(dot);
     }
 
     /// The same live versions with a context that knows nothing of `actor`, of which none may be live.
     pub(crate) fn forgetting(&self, actor: Actor) -> Self {
-        Self { context: self.context.clone().forgetting(actor), live: self.live.clone() }
+        Self::holding(self.0.context.clone().forgetting(actor), self.0.live.clone())
     }
 
     /// Merges `other` in; returns true when that changed anything.
     pub fn merge(&mut self, other: &Self) -> bool {
-        let before = self.live.len();
-        self.live.retain(|dot, _| other.live.contains_key(dot) || !other.context.covers(*dot));
-        let mut changed = self.live.len() != before;
-        for (dot, version) in &other.live {
-            if !self.context.covers(*dot) {
-                self.live.insert(*dot, version.clone());
-                changed = true;
-            }
+        if self.0.contains(&other.0) {
+            return false;
         }
-        if !self.context.includes(&other.context) {
-            self.context.merge(&other.context);
-            changed = true;
+        if self.0.is_replaced_by(&other.0) {
+            *self = other.clone();
+        } else {
+            Arc::make_mut(&mut self.0).merge(&other.0);
         }
-        debug_assert!(self.live.keys().all(|dot| self.context.covers(*dot)), "a live dot is in the context");
-        changed
+        debug_assert!(self.0.live.keys().all(|dot| self.0.context.covers(*dot)), "a live dot is in the context");
+        true
     }
 
     /// The merge of two states.
@@ -227,7 +234,34 @@ impl Siblings {
     /// Whether every live dot is covered by the context: false only for a state that no honest replica can send.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
-        self.live.keys().all(|dot| dot.n > 0 && self.context.covers(*dot))
+        self.0.live.keys().all(|dot| dot.n > 0 && self.0.context.covers(*dot))
+    }
+}
+
+impl Content {
+    /// Whether merging `other` in changes nothing.
+    fn contains(&self, other: &Self) -> bool {
+        self.context.includes(&other.context) && self.live.keys().all(|dot| !other.has_replaced(dot))
+    }
+
+    /// Whether merging `other` in leaves what `other` holds and nothing else, with every version of it new here.
+    fn is_replaced_by(&self, other: &Self) -> bool {
+        other.context.includes(&self.context) && other.live.keys().all(|dot| !self.context.covers(*dot))
+    }
+
+    /// Whether a version was seen and is live no more.
+    fn has_replaced(&self, dot: &Dot) -> bool {
+        self.context.covers(*dot) && !self.live.contains_key(dot)
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.live.retain(|dot, _| !other.has_replaced(dot));
+        for (dot, version) in other.live.iter() {
+            if !self.context.covers(*dot) {
+                self.live.insert(*dot, version.clone());
+            }
+        }
+        self.context.merge(&other.context);
     }
 }
 

@@ -77,6 +77,9 @@ impl<'de> Visitor<'de> for CallsVisitor {
     }
 }
 
+/// What a [`PeerClient`] calls through.
+pub type PeerChannel = tarpc::client::Channel<PeerRequest, PeerResponse>;
+
 /// A page of a partition's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeysRequest {

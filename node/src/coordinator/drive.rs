@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::channel::mpsc;
 use futures::stream::FuturesUnordered;
 use quorate_anti_entropy::{Hint, HintLimits, HintLoad};
 use quorate_config::BucketProperties;
@@ -26,13 +27,12 @@ use quorate_protocol::replica::{Mint, Refusal, ReplicaReply, ReplicaRequest};
 use quorate_protocol::{Level, Siblings, Tick};
 use quorate_ring::NodeId;
 use quorate_rpc::peer::ReplicaCall;
-use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::repairs::Repairs;
 use crate::metrics::Dropped;
 use crate::node::Node;
-use crate::peers::{INPUTS_MAX, Inputs, Outgoing, ReplyTo};
+use crate::peers::{Inputs, Outgoing, ReplyTo};
 use crate::replica::{self, Answer, mint_here, refusal};
 use crate::store::Commit;
 
@@ -126,7 +126,7 @@ struct Driver<M: Machine> {
     settling: FuturesUnordered<Settling>,
     timers: Vec<(Tick, Timer)>,
     inputs: Inputs,
-    received: mpsc::Receiver<Input>,
+    received: mpsc::UnboundedReceiver<Input>,
 }
 
 /// A [`Driver`] that outlives whoever waits for its answer.
@@ -134,7 +134,7 @@ pub(crate) struct Drive<M: Machine>(Option<Box<Driver<M>>>);
 
 impl<M: Machine> Drive<M> {
     pub(crate) fn new(node: &Arc<Node>, subject: Subject, machine: M) -> Self {
-        let (inputs, received) = mpsc::channel(INPUTS_MAX);
+        let (inputs, received) = mpsc::unbounded();
         Self(Some(Box::new(Driver {
             node: Arc::clone(node),
             repairs: Repairs::new(subject.level),
@@ -234,7 +234,7 @@ impl<M: Machine> Driver<M> {
         };
         tokio::select! {
             biased;
-            Some(input) = self.received.recv() => input,
+            Some(input) = self.received.next() => input,
             Some(input) = self.settling.next() => input,
             timer = timer => {
                 self.timers.retain(|armed| Some(*armed) != due);

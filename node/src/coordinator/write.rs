@@ -66,7 +66,7 @@ async fn coordinate(node: &Arc<Node>, request: WriteRequest, was_forwarded: bool
     let level = checked.level;
     let result = match route(node.me(), &quorum, &down, was_forwarded) {
         Route::Here(role) => here(node, checked, request, &place, quorum, role, begun).await,
-        Route::Forward(home) => match forward(node, home, &quorum, request, &checked.subject).await {
+        Route::Forward(home) => match Box::pin(forward(node, home, &quorum, request, &checked.subject)).await {
             // The home replica has counted it.
             Ok(answer) => return answer,
             Err(no_answer) => Err(mark(no_answer)),

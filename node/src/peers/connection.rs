@@ -112,8 +112,8 @@ pub(crate) async fn dial(node: &Node, to: NodeId, address: &str, class: Class) -
     let mut config = client::Config::default();
     config.max_in_flight_requests = IN_FLIGHT_MAX;
     config.pending_request_buffer = WAITING_MAX;
-    let calls = PeerClient::new(config, transport).spawn();
-    Ok(Connection { calls, clock: Mutex::new(FarClock::new(tick, heard)) })
+    let channel = client::new(config, transport).spawn();
+    Ok(Connection { calls: PeerClient::from(channel.clone()), channel, clock: Mutex::new(FarClock::new(tick, heard)) })
 }
 
 async fn greet(node: &Node, address: &str, hello: &Hello) -> Result<(Stream, Host), HelloError> {

@@ -11,7 +11,7 @@ use quorate_protocol::Tick;
 use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_rpc::delay::Ways;
 use quorate_rpc::kv::PeerTrouble;
-use quorate_rpc::peer::{CALLS_MAX, Calls, PeerClient, ReplicaCall};
+use quorate_rpc::peer::{CALLS_MAX, Calls, PeerChannel, PeerRequest, PeerResponse, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -68,14 +68,14 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                 for batch in batches(waiting.drain(..)) {
                     node.metrics.messages.inc();
                     node.metrics.replica_requests.inc_by(batch.len() as u64);
-                    messages.push(send(connection.calls.clone(), batch, node.clock.tick()));
+                    messages.push(send(connection.channel.clone(), batch, node.clock.tick()));
                 }
             }
             () = sleep_until(told.due), if !told.requests.is_empty() && messages.len() < MESSAGES_MAX => {
                 for batch in batches(told.requests.drain(..)) {
                     node.metrics.messages.inc();
                     node.metrics.replica_requests.inc_by(batch.len() as u64);
-                    messages.push(send(connection.calls.clone(), batch, node.clock.tick()));
+                    messages.push(send(connection.channel.clone(), batch, node.clock.tick()));
                 }
             }
             Some(sent) = messages.next() => match sent {
@@ -169,7 +169,7 @@ fn batches(waiting: impl Iterator<Item = Outgoing>) -> Vec<Vec<Outgoing>> {
     batches
 }
 
-async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
+async fn send(channel: PeerChannel, batch: Vec<Outgoing>, now: Tick) -> Sent {
     let latest = batch.iter().map(|outgoing| outgoing.deadline).max().unwrap_or(now);
     let (calls, replies): (Vec<ReplicaCall>, Vec<ReplyTo>) = batch
         .into_iter()
@@ -179,13 +179,15 @@ async fn send(client: PeerClient, batch: Vec<Outgoing>, now: Tick) -> Sent {
         })
         .unzip();
     let within = Duration::from_micros(latest.since(now)) + MESSAGE_SLACK;
-    match client.replica(context(within), Calls(calls)).await {
-        Ok(answers) => {
+    match channel.call(context(within), PeerRequest::Replica { calls: Calls(calls) }).await {
+        Ok(PeerResponse::Replica(answers)) => {
             for (reply, answer) in replies.into_iter().zip(answers) {
                 reply.answer(answer);
             }
             Sent::Answered
         }
+        // No answer to what was asked.
+        Ok(PeerResponse::Forward(_) | PeerResponse::Keys(_) | PeerResponse::Ping(_)) => Sent::Broken,
         // Their operations are over: nobody waits for these answers any more.
         Err(RpcError::DeadlineExceeded) => Sent::Settled,
         // The peer has too many calls of this connection: this message's trouble, not the connection's.

@@ -1,15 +1,12 @@
 //! Where the answer to a replica request goes.
 
+use futures::channel::mpsc;
 use quorate_protocol::machine::Input;
 use quorate_protocol::replica::{Refusal, ReplicaReply};
 use quorate_ring::NodeId;
-use tokio::sync::mpsc;
 
-/// Most answers that wait for one operation: a few for each of its home replicas.
-pub(crate) const INPUTS_MAX: usize = 64;
-
-/// The inputs of one operation's machine.
-pub(crate) type Inputs = mpsc::Sender<Input>;
+/// The inputs of one operation's machine. Every request is answered once, so no more of them wait than requests were sent.
+pub(crate) type Inputs = mpsc::UnboundedSender<Input>;
 
 /// Answers one request of one operation, exactly once: dropping it unanswered says that the peer is down.
 pub(crate) struct ReplyTo {
@@ -50,8 +47,8 @@ impl ReplyTo {
 
     fn give(&mut self, input: Input) {
         if let Some(inputs) = self.inputs.take() {
-            // Full or closed: the operation is over, or will end by its deadline.
-            let _ = inputs.try_send(input);
+            // Closed: the operation is over.
+            let _ = inputs.unbounded_send(input);
         }
     }
 }

@@ -21,23 +21,23 @@ pub(crate) struct KvService(pub(crate) Arc<Node>);
 
 impl KeyValue for KvService {
     async fn read(self, _: Context, request: ReadRequest) -> Result<ReadReply, Failure> {
-        coordinator::read(&self.0, request).await
+        Box::pin(coordinator::read(&self.0, request)).await
     }
 
     async fn write(self, _: Context, request: WriteRequest) -> Result<WriteReply, Failure> {
-        coordinator::write(&self.0, request).await
+        Box::pin(coordinator::write(&self.0, request)).await
     }
 
     async fn change(self, _: Context, request: ChangeRequest) -> Result<ChangeReply, Failure> {
-        coordinator::change(&self.0, request).await
+        Box::pin(coordinator::change(&self.0, request)).await
     }
 
     async fn outcome(self, _: Context, request: OutcomeRequest) -> Result<OutcomeReply, Failure> {
-        coordinator::outcome(&self.0, request).await
+        Box::pin(coordinator::outcome(&self.0, request)).await
     }
 
     async fn list(self, _: Context, request: ListRequest) -> Result<KeysPage, Failure> {
-        coordinator::list(&self.0, request).await
+        Box::pin(coordinator::list(&self.0, request)).await
     }
 
     async fn topology(self, _: Context) -> Topology {

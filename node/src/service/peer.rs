@@ -49,11 +49,11 @@ impl Peer for PeerService {
     }
 
     async fn forward(self, _: Context, request: WriteRequest) -> Result<WriteReply, Failure> {
-        coordinator::forwarded(&self.node, request).await
+        Box::pin(coordinator::forwarded(&self.node, request)).await
     }
 
     async fn keys(self, _: Context, request: KeysRequest) -> Result<KeysPage, Refusal> {
-        coordinator::keys_here(&self.node, &request).await
+        Box::pin(coordinator::keys_here(&self.node, &request)).await
     }
 
     async fn ping(self, _: Context) -> Pong {

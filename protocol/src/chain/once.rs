@@ -17,14 +17,15 @@
 //!
 //! Sources: Ongaro, *Consensus: Bridging Theory and Practice* (2014) §6.3; Lee et al., *RIFL* (SOSP'15).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use litemap::LiteMap;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::state::{Inapplicable, Token};
 use crate::ids::{ClientId, OpId};
+use crate::sorted;
 
 /// Most lanes that a key remembers. The table travels with every round: it decides how fast the linearizable path is.
 pub const LANES_MAX: usize = 128;
@@ -85,13 +86,20 @@ pub enum Verdict {
 #[error("{LANES_MAX} clients have changed the key within {} s", YOUNG_MS / 1000)]
 pub struct TableFull;
 
+type Lanes = LiteMap<(ClientId, u16), Entry>;
+
 /// The operations that a chain state contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OnceTable {
     /// Shared between the copies of a state, of which every round makes several.
-    lanes: Arc<BTreeMap<(ClientId, u16), Entry>>,
+    #[serde(deserialize_with = "lanes")]
+    lanes: Arc<Lanes>,
     /// Latest issue time of anything forgotten.
     horizon_ms: u64,
+}
+
+fn lanes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Lanes>, D::Error> {
+    sorted::map(deserializer).map(Arc::new)
 }
 
 impl OnceTable {

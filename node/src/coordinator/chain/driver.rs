@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use quorate_protocol::Tick;
@@ -23,14 +24,14 @@ use quorate_protocol::record::Role;
 use quorate_protocol::replica::ReplicaRequest;
 use quorate_ring::{NodeId, PreferenceList, RingEpoch};
 use quorate_rpc::peer::ReplicaCall;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use super::Target;
 use super::proposers::{Key, Submission, WAITING_MAX};
 use crate::coordinator::drive::is_told;
 use crate::node::Node;
-use crate::peers::{INPUTS_MAX, Inputs, Outgoing, ReplyTo};
+use crate::peers::{Inputs, Outgoing, ReplyTo};
 use crate::replica::{self, Answer};
 use crate::store::StorageKey;
 use crate::topology::Place;
@@ -49,7 +50,7 @@ const RTT_MICROS_MAX: u64 = 50_000;
 /// Begins to serve a key. Ends by itself when there is nothing to do.
 pub(super) fn start(node: &Arc<Node>, target: &Target, foothold: Option<Foothold>, submitted: mpsc::Receiver<Submission>) {
     let (at, target) = (Arc::clone(node), target.clone());
-    node.background.spawn(async move { Driver::new(&at, &target, foothold, submitted).run().await });
+    node.background.spawn(async move { Box::new(Driver::new(&at, &target, foothold, submitted)).run().await });
 }
 
 /// Somebody who waits for an operation.
@@ -77,7 +78,7 @@ struct Driver {
     /// The one timer of each kind; a newer one takes its place.
     timers: BTreeMap<Timer, Tick>,
     inputs: Inputs,
-    received: mpsc::Receiver<Input>,
+    received: mpsc::UnboundedReceiver<Input>,
     submitted: mpsc::Receiver<Submission>,
 }
 
@@ -97,7 +98,7 @@ impl Driver {
             options: node.options,
         };
         let now = node.clock.tick();
-        let (inputs, received) = mpsc::channel(INPUTS_MAX);
+        let (inputs, received) = mpsc::unbounded();
         Self {
             node: Arc::clone(node),
             key: (target.bucket.id, target.key.clone()),
@@ -118,7 +119,7 @@ impl Driver {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         loop {
             while let Some(input) = self.ready.pop_front() {
                 self.step(input);
@@ -141,8 +142,8 @@ impl Driver {
         let (at, timer) = due.unwrap_or((self.until, Timer::Deadline));
         tokio::select! {
             biased;
-            Some(submission) = self.submitted.recv(), if self.waiting.len() < WAITING_MAX => self.submit(submission),
-            Some(input) = self.received.recv() => self.step(input),
+            Some(submission) = self.submitted.next(), if self.waiting.len() < WAITING_MAX => self.submit(submission),
+            Some(input) = self.received.next() => self.step(input),
             Some(input) = self.settling.next() => self.step(input),
             () = sleep_until(self.node.clock.instant(at)) => {
                 self.timers.remove(&timer);

@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::channel::mpsc;
 use parking_lot::{Mutex, MutexGuard};
 use quorate_protocol::chain::Ballots;
 use quorate_protocol::chain::ballot::{Ballot, TooFarAhead};
@@ -18,7 +19,7 @@ use quorate_protocol::machine::Drawn;
 use quorate_protocol::outcome::{Outcome, Reason};
 use quorate_protocol::{BootId, BucketId};
 use quorate_ring::{NodeId, RingEpoch};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{Target, driver};
 use crate::node::Node;
