@@ -1,5 +1,8 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
 //!
+//! While few messages are under way, requests go at once. Beyond [`GATHER_FROM`], they gather until one of them is answered, or for
+//! [`GATHER_WITHIN`]: a message costs both sides more than what is in it, and those who come in crowds pay for each other's.
+//!
 //! What is only told, and nobody waits for, goes with the next message for the peer, or after [`TOLD_WITHIN`] alone. Requests whose
 //! answers wait for the disk go in other messages than those whose answers do not.
 
@@ -32,6 +35,12 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Most messages under way to one peer. Beyond, requests wait in the queue, whose end says `Overloaded`.
 const MESSAGES_MAX: usize = 256;
 
+/// Messages under way to one peer from which on requests are gathered rather than sent at once.
+const GATHER_FROM: usize = 4;
+
+/// How long requests are gathered at most.
+const GATHER_WITHIN: Duration = Duration::from_millis(1);
+
 /// How long it may take until something is sent that is only told: that a state was chosen, which eventual reads then show.
 const TOLD_WITHIN: Duration = Duration::from_millis(2);
 
@@ -54,9 +63,12 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
     let mut messages = FuturesUnordered::new();
     let mut waiting = Vec::with_capacity(config.batch_max);
     let mut told = Told::default();
+    let mut gather_until = Instant::now();
     loop {
+        let has_room = messages.len() < MESSAGES_MAX;
+        let gathers = messages.len() >= GATHER_FROM && Instant::now() < gather_until;
         tokio::select! {
-            received = queue.recv_many(&mut waiting, config.batch_max), if messages.len() < MESSAGES_MAX => {
+            received = queue.recv_many(&mut waiting, config.batch_max), if has_room && !gathers => {
                 if received == 0 {
                     return PeerTrouble::Broken;
                 }
@@ -70,8 +82,10 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                     node.metrics.replica_requests.inc_by(batch.len() as u64);
                     messages.push(send(connection.channel.clone(), batch, node.clock.tick()));
                 }
+                gather_until = Instant::now() + GATHER_WITHIN;
             }
-            () = sleep_until(told.due), if !told.requests.is_empty() && messages.len() < MESSAGES_MAX => {
+            () = sleep_until(gather_until), if gathers => {}
+            () = sleep_until(told.due), if has_room && !told.requests.is_empty() => {
                 for batch in batches(told.requests.drain(..)) {
                     node.metrics.messages.inc();
                     node.metrics.replica_requests.inc_by(batch.len() as u64);

@@ -5,8 +5,9 @@
 //! and unordered writes are off, see [`super::engine`]).
 //!
 //! **Rules.**
-//! - *Upon waking*: take everything queued, up to a batch's limits. There is no artificial delay: what arrives during one sync
-//!   makes the next batch.
+//! - *Upon waking*: take everything queued, up to a batch's limits. What arrives during one sync makes the next batch.
+//! - *Upon a batch that [`SHARED_MIN`] or more waited for*: gather for the next one as long as this one took, [`GATHER_MAX`] at most. Those
+//!   who come in crowds wait a little longer each and all the less for the processor; who comes alone waits for nobody.
 //! - *Upon a synced batch*: overlay entries go, then everybody who waits is told. How long records have waited is noted after that.
 //! - *Upon a full disk*: the batch and everything behind it are given up, everybody is told so, the store takes no more writes
 //!   until a restart. The log may end in the batch that failed; a restart may find it there, as a write that was never
@@ -20,7 +21,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
 use rocksdb::WriteBatch;
@@ -30,6 +31,12 @@ use super::engine::{self, Engine};
 use super::hints;
 use super::queue::{Batch, Change, Queue, Write};
 use super::stall::{self, NoRoom};
+
+/// How many must have waited for a batch for the next one to be gathered: fewer than that, and a sync costs less than it would save.
+const SHARED_MIN: usize = 8;
+
+/// How long a batch is gathered at most: the time of a sync on a common disk.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// What the committing thread has done since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,10 +84,18 @@ impl Tally {
 pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("group-commit".to_owned()).spawn(move || {
         let _guard = AbortOnPanic;
-        while let Some(batch) = shared.queue.take_batch() {
+        let mut gather = Duration::ZERO;
+        while let Some(batch) = shared.queue.take_batch(gather) {
+            let (waiters, begun) = (batch.waiters(), Instant::now());
             commit(&shared, batch);
+            gather = gathering(waiters, begun.elapsed());
         }
     })
+}
+
+/// How long to gather writes after a batch that so many waited for and that took so long.
+fn gathering(waiters: usize, took: Duration) -> Duration {
+    if waiters >= SHARED_MIN { took.min(GATHER_MAX) } else { Duration::ZERO }
 }
 
 /// Without the committing thread every writer would wait for ever.
@@ -188,5 +203,18 @@ fn settle_given_up(shared: &Shared, write: &Write) {
         Change::Record { key, .. } => shared.overlay.give_up(key, write.seq),
         Change::Hint { target, seq, .. } => shared.hints.forget(*target, *seq),
         Change::HintGone { .. } | Change::Node { .. } | Change::Peer { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_alone_waits_for_nobody_and_a_crowd_no_longer_than_its_sync() {
+        let micros = Duration::from_micros;
+        assert_eq!(gathering(SHARED_MIN - 1, micros(900)), Duration::ZERO);
+        assert_eq!(gathering(SHARED_MIN, micros(300)), micros(300));
+        assert_eq!(gathering(SHARED_MIN, micros(30_000)), GATHER_MAX);
     }
 }

@@ -14,10 +14,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use quorate_ring::NodeId;
 use tokio::sync::oneshot;
 
@@ -175,6 +176,11 @@ struct Waiter {
 }
 
 impl Batch {
+    /// How many wait for it.
+    pub(super) fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
     /// Tells everybody who waits for this batch.
     fn answer(&mut self, verdict: Verdict) {
         for waiter in self.waiters.drain(..) {
@@ -316,8 +322,8 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits for work and takes all that is queued, up to a batch's limits; `None` once closed and empty.
-    pub(super) fn take_batch(&self) -> Option<Batch> {
+    /// Waits for work, then for `gather`, and takes all that is queued, up to a batch's limits; `None` once closed and empty.
+    pub(super) fn take_batch(&self, gather: Duration) -> Option<Batch> {
         let mut state = self.state.lock();
         while state.writes.is_empty() && state.waiters.is_empty() {
             if state.mode != Mode::Open {
@@ -325,6 +331,9 @@ impl Queue {
             }
             state.idle = true;
             self.work.wait(&mut state);
+        }
+        if !gather.is_zero() {
+            MutexGuard::unlocked(&mut state, || thread::sleep(gather));
         }
         Some(self.take(&mut state))
     }

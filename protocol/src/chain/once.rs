@@ -142,7 +142,12 @@ impl OnceTable {
             }
             self.forget(lane);
         }
-        Arc::make_mut(&mut self.lanes).insert(lane, Entry { seq: op.seq, issued_ms: op.issued_ms.max(last), recorded, at_ms: now_ms });
+        let entry = Entry { seq: op.seq, issued_ms: op.issued_ms.max(last), recorded, at_ms: now_ms };
+        // The table is shared with the state before, always: a copy with room for one more.
+        let mut lanes = Lanes::with_capacity(self.lanes.len() + 1);
+        lanes.extend(self.lanes.iter().map(|(lane, entry)| (*lane, entry.clone())));
+        lanes.insert(lane, entry);
+        self.lanes = Arc::new(lanes);
         let old: Vec<_> =
             self.lanes.iter().filter(|(_, entry)| now_ms.saturating_sub(entry.at_ms) > AGE_MS_MAX).map(|(lane, _)| *lane).collect();
         old.into_iter().for_each(|lane| self.forget(lane));
