@@ -321,7 +321,7 @@ impl Target {
     ) -> Result<(OpId, Attempt, Option<crate::client::Lane>), Error> {
         match retried {
             Some(op) => Ok((op, Attempt(1), None)),
-            None => match self.inner.issue() {
+            None => match self.inner.issue(&self.key) {
                 Ok(lane) => Ok((lane.op, Attempt(0), Some(lane))),
                 Err(source) => Err(Error::TooManyWrites { operation: self.operation(verb, Some(info), None), source }),
             },
