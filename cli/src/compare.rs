@@ -5,7 +5,9 @@
 //! - *Nothing is judged by whoever runs the work*: verdicts and measures are the checker's, and those of `quorate check` on the same file.
 //! - *Upon the end*: `report.html` and `report.json` beside the histories, and the verdicts as a table. The exit code is the worst of the
 //!   levels: 9 if one broke its own promise, 1 if a run was not what it was to be, 8 if nobody knows.
-//! - *Upon Ctrl-C or SIGTERM*: no process stays, nor a temporary directory; what was written before stays.
+//! - *Upon a level that cannot be run*: the levels before it are reported, and the command fails.
+//! - *Upon Ctrl-C or SIGTERM*: no process stays, nor a temporary directory, nor a fault on a cluster that runs anyway; what was written
+//!   before stays.
 
 mod subject;
 mod table;
@@ -21,7 +23,7 @@ use quorate_checker::format;
 use quorate_checker::measure::report::{Level, Report, Run, Verdict};
 use quorate_checker::measure::{Subject, measure, report};
 use quorate_client::{Client, ConnectError};
-use quorate_lab::cluster::ClusterSpec;
+use quorate_lab::cluster::{ClusterError, ClusterSpec};
 use quorate_lab::compare::{
     CompareError, ComparedLevel, Faults, Phase, Place, Plan, Progress, ScheduleError, StageError, Stop, page, plan as plan_faults,
     run as run_level,
@@ -154,6 +156,7 @@ impl From<Failure> for CliError {
         let exit = match &error {
             Failure::Schedule(_) | Failure::Twice { .. } | Failure::Nodes { .. } | Failure::TooMany { .. } => Exit::Usage,
             Failure::Level { source: CompareError::Level(_) | CompareError::Stage(StageError::NotOurProcess { .. }), .. } => Exit::Usage,
+            Failure::Level { source: CompareError::Cluster(ClusterError::NodeCount { .. }), .. } => Exit::Usage,
             Failure::Level { source: CompareError::Load { .. }, .. } | Failure::Connect { .. } => Exit::Unavailable,
             _ => Exit::Failure,
         };
@@ -195,10 +198,9 @@ pub async fn run(command: Compare, globals: &Globals) -> Result<Exit, CliError> 
     }
     // Faults are mended first, which a second signal does not wait for.
     tokio::select! {
-        _mended = work => {}
-        _ = signals.next() => {}
+        done = &mut work => done,
+        _ = signals.next() => Err(Failure::Interrupted.into()),
     }
-    Err(Failure::Interrupted.into())
 }
 
 async fn compare(command: &Compare, globals: &Globals, stop: &Stop) -> Result<Exit, CliError> {
@@ -223,23 +225,30 @@ async fn compare(command: &Compare, globals: &Globals, stop: &Stop) -> Result<Ex
                 output::note(table::line(&one));
                 measured.push(one);
             }
+            Err(Failure::Level { source: CompareError::Stopped, .. }) => {
+                failed = Some(Failure::Interrupted);
+                break;
+            }
             Err(error) => {
                 failed = Some(error);
                 break;
             }
         }
     }
-    // What was measured before something failed is not thrown away.
-    if !measured.is_empty() {
-        let run = command.described(&plan, &found, started);
-        let report = report(env!("CARGO_PKG_VERSION"), run, measured);
+    let Some(error) = failed else {
+        let report = command.report(&plan, &found, started, measured);
         let page = write(&report, &command.out)?;
         show(&report, seed, &page, globals.output)?;
-        if failed.is_none() {
-            return Ok(exit(report.verdict));
-        }
+        return Ok(exit(report.verdict));
+    };
+    // What was measured before is not thrown away; and a broken promise is one, whatever failed later.
+    let is_broken = measured.iter().any(|level: &Level| level.verdict == Verdict::Violation);
+    if !measured.is_empty() {
+        let page = write(&command.report(&plan, &found, started, measured), &command.out)?;
+        output::note(format_args!("the levels before are reported in {}", page.display()));
     }
-    Err(failed.expect("a level is asked for").into())
+    let error = CliError::from(error);
+    Err(if is_broken { CliError::new(Exit::CheckFailed, error) } else { error })
 }
 
 impl Compare {
@@ -284,8 +293,9 @@ impl Compare {
         })
     }
 
-    fn described(&self, plan: &Plan, found: &Found, started: SystemTime) -> Run {
-        Run {
+    /// The report of the levels that were measured.
+    fn report(&self, plan: &Plan, found: &Found, started: SystemTime, measured: Vec<Level>) -> Report {
+        let run = Run {
             seed: plan.seed.to_string(),
             seconds: plan.window.as_secs_f64(),
             nodes: u32::try_from(found.nodes.len()).expect("few nodes"),
@@ -296,9 +306,10 @@ impl Compare {
             mix: plan.mix.to_string(),
             cluster: self.against.clone(),
             started: Some(humantime::format_rfc3339_seconds(started).to_string()),
-            levels: self.levels.iter().map(ToString::to_string).collect(),
+            levels: measured.iter().map(|level| level.name.clone()).collect(),
             faults: plan.schedule.iter().map(subject::planned).collect(),
-        }
+        };
+        report(env!("CARGO_PKG_VERSION"), run, measured)
     }
 }
 

@@ -34,6 +34,7 @@ mod verify;
 
 pub use client::ClientTarget;
 pub use history::{History, HistoryError};
+pub(crate) use plan::loading_level;
 pub use plan::{BenchLevel, Pace, Plan, Sharing};
 pub use row::Row;
 pub use run::{LoadError, Report, load, run};

@@ -7,6 +7,8 @@ use std::io::Write as _;
 
 use serde::{Serialize, Serializer};
 
+use crate::bench::Ending;
+
 /// One operation. Members that are `None`, empty or false are left out; `value` and `return` never are.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Line<'a> {
@@ -60,6 +62,25 @@ impl Serialize for Values {
             [one] => serializer.serialize_str(one),
             several => serializer.collect_seq(several),
         }
+    }
+}
+
+/// An ending as a history tells it: a compare-and-set that found something else is one that failed, and says what it found.
+pub(crate) fn outcome(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Ok => "ok",
+        Ending::Conflict | Ending::NotApplied => "fail",
+        Ending::Unknown => "unknown",
+    }
+}
+
+/// Whether a compare-and-set failed without proof that another value was there: nobody looked, or only the version had changed, as happens
+/// when an eventual write that was replaced already arrives. `other` tells whether it found anything else than it expected.
+pub(crate) fn says_nothing(ending: Ending, by_token: bool, other: bool) -> bool {
+    match ending {
+        Ending::NotApplied => true,
+        Ending::Conflict => by_token && !other,
+        Ending::Ok | Ending::Unknown => false,
     }
 }
 

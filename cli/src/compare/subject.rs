@@ -8,8 +8,8 @@ use quorate_lab::compare::{ComparedLevel, Counted, Planned, Ran};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// States to visit for a key that needs a search to be held to what its level does not promise. Less than `check` visits: most keys that need as many are those of levels that promise
-/// no order at all, and there are many.
+/// States to visit for a key that needs a search to be held to what its level does not promise. Less than `check` visits: most keys that
+/// need as many are those of levels that promise no order at all, and there are many.
 const STATES: u64 = 200_000;
 
 /// The level's name.

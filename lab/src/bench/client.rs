@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use quorate_client::{Bucket, Cas, Current, Error, Expect, Session, Token};
 use quorate_protocol::OpId;
-use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
-use quorate_ring::NodeId;
+use quorate_protocol::outcome::Receipt;
 
 use super::plan::BenchLevel;
 use super::target::{Answer, Ending, Evidence, Target};
@@ -26,12 +25,12 @@ impl ClientTarget {
     }
 
     fn answered(&self, op_id: Option<OpId>, values: Vec<Bytes>, token: Option<Token>, receipt: &Receipt) -> Answer {
-        let evidence = self.wants_evidence.then(|| evidence(op_id, Some(receipt.coordinator), &receipt.replicas));
+        let evidence = self.wants_evidence.then(|| Evidence::of(op_id, Some(receipt.coordinator), &receipt.replicas));
         Answer { ending: Ending::Ok, values, untold: false, token, evidence }
     }
 
     fn failed(&self, error: &Error) -> Answer {
-        let evidence = self.wants_evidence.then(|| evidence(error.op(), None, error.replicas()));
+        let evidence = self.wants_evidence.then(|| Evidence::of(error.op(), None, error.replicas()));
         Answer { ending: error.outcome().into(), values: Vec::new(), untold: false, token: None, evidence }
     }
 }
@@ -65,10 +64,4 @@ impl Target for ClientTarget {
             Err(error) => self.failed(&error),
         }
     }
-}
-
-fn evidence(op_id: Option<OpId>, coordinator: Option<NodeId>, replicas: &[ReplicaReport]) -> Evidence {
-    let asked = replicas.iter().filter(|report| report.status != ReplicaStatus::NotAsked);
-    let stale = replicas.iter().filter(|report| report.stale);
-    Evidence { op_id, coordinator, asked: asked.map(|report| report.node).collect(), stale: stale.map(|report| report.node).collect() }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::plan::{BenchLevel, Plan};
 use super::target::{Answer, Ending, Evidence};
-use crate::history::{Line, Values, append};
+use crate::history::{Line, Values, append, outcome, says_nothing};
 use crate::workload::{KeyNumber, Stamp, Writer};
 
 /// Lines are handed over when they have so many bytes.
@@ -156,18 +156,14 @@ impl<'a> Scribe<'a> {
             observed: observed(answer),
             call: nanos(span.called),
             returned: (answer.ending != Ending::Unknown).then(|| nanos(span.returned)),
-            outcome: match answer.ending {
-                Ending::Ok => "ok",
-                Ending::Conflict | Ending::NotApplied => "fail",
-                Ending::Unknown => "unknown",
-            },
+            outcome: outcome(answer.ending),
             level: &self.level,
             token: answer.token.map(|token| token.to_string()),
             op_id: op_id.map(|op| op.to_string()),
             node: coordinator.map(|node| node.to_string()),
             asked: names(asked),
             stale: names(stale),
-            refused: says_nothing(content, answer),
+            refused: is_refused(content, answer),
             ..Line::default()
         };
         append(&mut self.piece, &line);
@@ -194,15 +190,10 @@ fn observed(answer: &Answer) -> Option<Values> {
     }
 }
 
-/// Whether a compare-and-set failed without proof that another value was there: nobody looked, or only the version had changed, as
-/// happens when an eventual write that was replaced already arrives.
-fn says_nothing(content: &Content<'_>, answer: &Answer) -> bool {
+/// Whether a compare-and-set failed without proof that another value was there.
+fn is_refused(content: &Content<'_>, answer: &Answer) -> bool {
     let Content::Cas { expected, by_token, .. } = content else { return false };
-    match answer.ending {
-        Ending::NotApplied => true,
-        Ending::Conflict => *by_token && (answer.untold || answer.values.iter().eq(*expected)),
-        Ending::Ok | Ending::Unknown => false,
-    }
+    says_nothing(answer.ending, *by_token, !answer.untold && !answer.values.iter().eq(*expected))
 }
 
 /// A value as the history names it: by its stamp, or by its bytes if nobody of ours wrote it.

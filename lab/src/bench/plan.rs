@@ -36,9 +36,14 @@ impl BenchLevel {
     /// where writes at this level would be weaker.
     #[must_use]
     pub fn for_loading(self, replicas: u8) -> Level {
-        let needed = |level: Level| level.needed(Access::Write, replicas).unwrap_or(0);
-        if needed(self.level) >= needed(Level::Quorum) { self.level } else { Level::Quorum }
+        loading_level(self.level, replicas)
     }
+}
+
+/// The level to load keys at before writing at `write`: that, or `quorum` where it would be weaker, so that everybody has them.
+pub(crate) fn loading_level(write: Level, replicas: u8) -> Level {
+    let needed = |level: Level| level.needed(Access::Write, replicas).unwrap_or(0);
+    if needed(write) >= needed(Level::Quorum) { write } else { Level::Quorum }
 }
 
 impl From<Level> for BenchLevel {

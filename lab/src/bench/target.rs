@@ -4,6 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use quorate_client::{Expect, Token};
+use quorate_protocol::outcome::{ReplicaReport, ReplicaStatus};
 use quorate_protocol::{OpId, Outcome};
 use quorate_ring::NodeId;
 
@@ -40,6 +41,15 @@ pub struct Evidence {
     pub asked: Vec<NodeId>,
     /// Those that answered with less than others.
     pub stale: Vec<NodeId>,
+}
+
+impl Evidence {
+    /// What replicas reported of an operation.
+    pub(crate) fn of(op_id: Option<OpId>, coordinator: Option<NodeId>, replicas: &[ReplicaReport]) -> Self {
+        let asked = replicas.iter().filter(|report| report.status != ReplicaStatus::NotAsked);
+        let stale = replicas.iter().filter(|report| report.stale);
+        Self { op_id, coordinator, asked: asked.map(|report| report.node).collect(), stale: stale.map(|report| report.node).collect() }
+    }
 }
 
 /// The answer to one operation.

@@ -12,17 +12,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use quorate_client::{Bucket, Cas, Context, Current, Error, Expect, Read, Session};
-use quorate_protocol::outcome::{Receipt, ReplicaReport, ReplicaStatus};
+use quorate_client::{Bucket, Cas, Context, Current, Error, Expect, Read, Session, Token};
+use quorate_protocol::outcome::Receipt;
 use quorate_protocol::sealed::ContextSeal;
-use quorate_protocol::{Access, BucketId, Context as Seen, Level};
-use quorate_ring::NodeId;
+use quorate_protocol::{Access, BucketId, Context as Seen, Level, OpId};
 
 use super::beats::Turns;
 use super::level::ComparedLevel;
 use super::note::{Done, Note, Version};
 use super::progress::Progress;
-use crate::bench::Ending;
+use crate::bench::{Ending, Evidence};
 use crate::workload::{KeyNumber, Operation};
 
 /// Opens what answers say they have seen, if the cluster's secret is known.
@@ -133,7 +132,7 @@ impl Worker {
         let note = self.note(span, Access::Read, Done::Read { values, dots });
         match answer {
             Ok(read) => {
-                self.notes.push(Note { token: read.token(), ..note.answered(read.receipt()) });
+                self.notes.push(note.answered(None, read.token(), read.receipt()));
                 Some(read)
             }
             Err(error) => {
@@ -170,7 +169,7 @@ impl Worker {
         let version = Version { dot, seen, sendings };
         let note = Note { update: !matches!(how, Put::Blind), ..self.note(span, Access::Write, Done::Put { value, shown, version }) };
         self.notes.push(match &answer {
-            Ok(written) => Note { token: written.token(), op: Some(written.op()), ..note.answered(written.receipt()) },
+            Ok(written) => note.answered(Some(written.op()), written.token(), written.receipt()),
             Err(error) => note.failed(error),
         });
         answer.map(drop)
@@ -214,7 +213,7 @@ impl Worker {
         self.notes.push(match &answer {
             Ok(changed) => {
                 let ending = if changed.value.is_applied() { Ending::Ok } else { Ending::Conflict };
-                Note { ending, token: Some(changed.token()), op: Some(changed.op()), ..note.answered(changed.receipt()) }
+                Note { ending, ..note.answered(Some(changed.op()), Some(changed.token()), changed.receipt()) }
             }
             Err(error) => note.failed(error),
         });
@@ -233,28 +232,18 @@ impl Worker {
             returned,
             ending: Ending::Ok,
             token: None,
-            op: None,
-            coordinator: None,
-            asked: Vec::new(),
-            stale: Vec::new(),
+            evidence: Evidence::default(),
         }
     }
 }
 
 impl Note {
-    fn answered(self, receipt: &Receipt) -> Self {
-        Self { coordinator: Some(receipt.coordinator), ..self.by(&receipt.replicas) }
+    fn answered(self, op: Option<OpId>, token: Option<Token>, receipt: &Receipt) -> Self {
+        Self { token, evidence: Evidence::of(op, Some(receipt.coordinator), &receipt.replicas), ..self }
     }
 
     fn failed(self, error: &Error) -> Self {
-        Self { ending: error.outcome().into(), op: error.op(), ..self.by(error.replicas()) }
-    }
-
-    fn by(self, replicas: &[ReplicaReport]) -> Self {
-        let nodes = |of: &dyn Fn(&ReplicaReport) -> bool| -> Vec<NodeId> {
-            replicas.iter().filter(|report| of(report)).map(|report| report.node).collect()
-        };
-        Self { asked: nodes(&|report| report.status != ReplicaStatus::NotAsked), stale: nodes(&|report| report.stale), ..self }
+        Self { ending: error.outcome().into(), evidence: Evidence::of(error.op(), None, error.replicas()), ..self }
     }
 }
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use quorate_protocol::{Access, InvalidLevel, Level};
 
+use crate::bench::loading_level;
+
 /// Written `quorum`, `one/quorum` for reads and writes, and `+session` behind either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ComparedLevel {
@@ -32,8 +34,7 @@ impl ComparedLevel {
     /// levels begin with keys that everybody has.
     #[must_use]
     pub fn for_loading(self, replicas: u8) -> Level {
-        let needed = |level: Level| level.needed(Access::Write, replicas).unwrap_or(0);
-        if needed(self.write) >= needed(Level::Quorum) { self.write } else { Level::Quorum }
+        loading_level(self.write, replicas)
     }
 
     /// The level of the last reads, which see all that there is: every home replica is asked, or the order of all operations where

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use quorate_client::Token;
 use quorate_protocol::session::attempts::AttemptOptions;
-use quorate_protocol::{Context, Dot, OpId};
+use quorate_protocol::{Context, Dot};
 use quorate_ring::NodeId;
 use serde::Serialize;
 
 use super::covers::Versions;
-use crate::bench::Ending;
-use crate::history::{Line, Values, append};
+use crate::bench::{Ending, Evidence};
+use crate::history::{Line, Values, append, outcome, says_nothing};
 
 /// One operation.
 #[derive(Clone, Debug)]
@@ -31,10 +31,7 @@ pub(super) struct Note {
     pub(super) returned: Instant,
     pub(super) ending: Ending,
     pub(super) token: Option<Token>,
-    pub(super) op: Option<OpId>,
-    pub(super) coordinator: Option<NodeId>,
-    pub(super) asked: Vec<NodeId>,
-    pub(super) stale: Vec<NodeId>,
+    pub(super) evidence: Evidence,
 }
 
 /// What an operation did.
@@ -127,17 +124,13 @@ impl Note {
             due: self.due.map(nanos),
             call: nanos(self.called),
             returned: (self.ending != Ending::Unknown).then(|| nanos(self.returned)),
-            outcome: match self.ending {
-                Ending::Ok => "ok",
-                Ending::Conflict | Ending::NotApplied => "fail",
-                Ending::Unknown => "unknown",
-            },
+            outcome: outcome(self.ending),
             level: &self.level,
             token: self.token.map(|token| token.to_string()),
-            op_id: self.op.map(|op| op.to_string()),
-            node: self.coordinator.map(|node| node.to_string()),
-            asked: names(&self.asked),
-            stale: names(&self.stale),
+            op_id: self.evidence.op_id.map(|op| op.to_string()),
+            node: self.evidence.coordinator.map(|node| node.to_string()),
+            asked: names(&self.evidence.asked),
+            stale: names(&self.evidence.stale),
             covers,
             update: self.update,
             ..Line::default()
@@ -157,18 +150,9 @@ impl Note {
                 value: Values(vec![value.clone()]),
                 expect: Some(Values(expect.clone())),
                 observed: observed.clone().map(Values),
-                refused: self.says_nothing(expect, *by_token, observed.as_deref()),
+                refused: says_nothing(self.ending, *by_token, observed.as_ref().is_some_and(|observed| observed != expect)),
                 ..line
             },
-        }
-    }
-
-    /// Whether a compare-and-set failed without proof that another value was there: nobody looked, or only the version had changed.
-    fn says_nothing(&self, expect: &[String], by_token: bool, observed: Option<&[String]>) -> bool {
-        match self.ending {
-            Ending::NotApplied => true,
-            Ending::Conflict => by_token && observed.is_none_or(|observed| observed == expect),
-            Ending::Ok | Ending::Unknown => false,
         }
     }
 }
@@ -177,7 +161,7 @@ impl Note {
 mod tests {
     use std::time::Duration;
 
-    use quorate_protocol::{Actor, ClientId, KeyEpoch};
+    use quorate_protocol::{Actor, ClientId, KeyEpoch, OpId};
 
     use super::*;
 
@@ -207,19 +191,12 @@ mod tests {
             returned: at(called + 50),
             ending,
             token: None,
-            op: None,
-            coordinator: None,
-            asked: Vec::new(),
-            stale: Vec::new(),
+            evidence: Evidence::default(),
         };
         let op = OpId { client: ClientId(0xab), lane: 1, seq: 4, issued_ms: 9 };
-        let named = |note: Note| Note {
-            op: Some(op),
-            coordinator: Some(NodeId(1)),
-            asked: vec![NodeId(1), NodeId(2)],
-            stale: vec![NodeId(2)],
-            ..note
-        };
+        let evidence =
+            Evidence { op_id: Some(op), coordinator: Some(NodeId(1)), asked: vec![NodeId(1), NodeId(2)], stale: vec![NodeId(2)] };
+        let named = |note: Note| Note { evidence: evidence.clone(), ..note };
         let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
         let cas = |by_token, observed: Option<&[&str]>| {
             let observed = observed.map(values);

@@ -37,6 +37,10 @@ impl Stop {
         self.0.send_replace(true);
     }
 
+    pub(super) fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until somebody asks for it.
     pub(super) async fn asked(&self) {
         // It cannot fail: the sender is this one.

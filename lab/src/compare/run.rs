@@ -42,8 +42,6 @@ const LAST_READS_MAX: usize = 5;
 pub struct Ran {
     /// Home replicas of each key.
     pub replicas: u8,
-    /// How many nodes.
-    pub nodes: usize,
     /// The window in nanoseconds on the history's clock: its begin, and its end.
     pub window: (u64, u64),
     /// The faults, in the order of the plan.
@@ -85,9 +83,7 @@ impl Zero {
 ///
 /// # Errors
 /// [`CompareError`] when there is no cluster to work on, or the file cannot be written. What clients could not do is no error: it is what is
-/// measured.
-///
-/// Asked to stop while faults are made, it mends them first: a running cluster is left as it was found.
+/// measured. [`CompareError::Stopped`] when it was asked to; faults of a running cluster are mended first.
 pub async fn run(
     plan: &Plan,
     level: ComparedLevel,
@@ -97,6 +93,9 @@ pub async fn run(
     stop: &Stop,
 ) -> Result<Ran, CompareError> {
     progress.enter(Phase::Starting);
+    if stop.is_asked() {
+        return Err(CompareError::Stopped);
+    }
     match place {
         Place::Own(spec) => {
             let mut cluster = Cluster::start(spec.clone()).await?;
@@ -118,6 +117,8 @@ enum Ground<'a> {
 /// Where one level runs.
 struct Bed<'a> {
     stage: Stage<'a>,
+    /// The cluster was there before, and stays.
+    is_running: bool,
     sides: Sides,
     observer: Client,
     /// A client beside each node.
@@ -136,6 +137,7 @@ impl<'a> Bed<'a> {
         let topology = observer.topology();
         let bucket = topology.buckets.iter().find(|bucket| bucket.name == DEFAULT_BUCKET).ok_or(CompareError::NoBucket)?;
         level.check(bucket.replicas)?;
+        let is_running = matches!(ground, Ground::Running);
         let (stage, prefix) = match ground {
             Ground::Own(cluster) => (Stage::own(cluster), String::new()),
             Ground::Running => {
@@ -154,7 +156,7 @@ impl<'a> Bed<'a> {
         let keys = (0..plan.keys).map(|key| format!("{prefix}k{key:0width$}")).collect();
         let contexts = Contexts { seal: ContextSeal::new(&topology.cluster, None), bucket: bucket.id };
         let (cluster, replicas) = (topology.cluster.clone(), bucket.replicas);
-        Ok(Self { stage, sides, beside, contexts, cluster, replicas, keys, observer })
+        Ok(Self { stage, is_running, sides, beside, contexts, cluster, replicas, keys, observer })
     }
 
     /// A client beside a node, in turn.
@@ -190,8 +192,14 @@ impl<'a> Bed<'a> {
             () = stop.asked() => None,
         };
         progress.enter(Phase::Mending);
+        let Some(worked) = worked else {
+            // Our own processes go, and what was broken between them with them.
+            if self.is_running {
+                self.stage.mend().await?;
+            }
+            return Err(CompareError::Stopped);
+        };
         let left_undone = self.mend().await;
-        let Some(worked) = worked else { return Err(CompareError::Stopped) };
         let quiet = left_undone.is_none().then(|| zero.nanos(Instant::now()));
         let troubles =
             plan.schedule.iter().zip(&worked.made).filter_map(|(planned, made)| Some(format!("{planned}: {}", made.trouble.as_ref()?)));
@@ -222,7 +230,6 @@ impl<'a> Bed<'a> {
         let faults = plan.schedule.iter().cloned().zip(worked.made);
         Ok(Ran {
             replicas: self.replicas,
-            nodes: self.beside.len(),
             window: (zero.nanos(worked.begin), zero.nanos(worked.begin + plan.window)),
             faults: faults.map(|(planned, made)| Fault::of(planned, made, zero)).collect(),
             counted: worked.counted,
