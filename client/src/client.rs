@@ -11,7 +11,7 @@ use quorate_protocol::outcome::{Outcome, Reason};
 use quorate_protocol::session::attempts::AttemptOptions;
 use quorate_protocol::session::lanes::{Lanes, LanesExhausted};
 use quorate_protocol::{ClientId, Level, OpId};
-use quorate_ring::{NodeId, Ring, slot_of};
+use quorate_ring::{NodeId, Ring};
 use quorate_rpc::kv::{BucketInfo, Status, Topology};
 use tarpc::client::RpcError;
 use tokio::time::{Instant, timeout_at};
@@ -280,7 +280,7 @@ impl Inner {
     /// Names a write of `key`; the name's lane is free again when the guard is dropped.
     pub(crate) fn issue(self: &Arc<Self>, key: &[u8]) -> Result<Lane, LanesExhausted> {
         let now_ms = wall_ms().max(self.newest_ms.load(Ordering::Relaxed));
-        let op = self.lanes.lock().issue(slot_of(key), now_ms)?;
+        let op = self.lanes.lock().issue(key, now_ms)?;
         Ok(Lane { inner: Arc::clone(self), op })
     }
 

@@ -18,7 +18,7 @@ use quorate_protocol::session::attempts::{
 };
 use quorate_protocol::session::lanes::Lanes;
 use quorate_protocol::{Attempt, Body, ClientId, Context, Level, OpId, Siblings, Tick};
-use quorate_ring::{NodeId, Slot};
+use quorate_ring::NodeId;
 
 use self::workload::Known;
 pub(crate) use self::workload::{Doing, Ended, Intent, Unsettled};
@@ -144,8 +144,7 @@ impl Client {
         let op = match &intent.what {
             Doing::Read => None,
             Doing::Write { .. } | Doing::Change { .. } => {
-                let slot = Slot::new(u16::from(intent.key.0)).expect("a slot each");
-                Some(self.lanes.issue(slot, wall).expect("few operations at a time take few lanes"))
+                Some(self.lanes.issue(&[intent.key.0], wall).expect("few operations at a time take few lanes"))
             }
             Doing::Settle(unsettled) => Some(unsettled.op),
         };
