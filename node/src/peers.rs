@@ -1,11 +1,11 @@
 //! The other nodes, as this one reaches them.
 //!
 //! **Promise.** A request to a peer is answered once: by its reply, or by `PeerDown` as soon as the peer is known not to
-//! answer. Nothing waits for a peer that is down, and nothing waits in an unbounded queue.
+//! answer. Nothing waits for a peer that is down, requests wait in a bounded queue, and answers are no more than requests.
 //!
 //! A peer is *up* while it is connected and answers heartbeats; a connection that stays silent for long is given up and made anew.
-//! Requests to it are gathered: whatever waits when the connection's task comes round goes out in one message, reads apart from
-//! mutations, so that a read does not wait for a sync.
+//! Requests to it are gathered: whatever waits when the connection's task comes round, or a little later under load, goes out in one
+//! message, reads apart from mutations, so that a read does not wait for a sync.
 
 mod connection;
 mod heartbeat;
@@ -41,7 +41,7 @@ pub(crate) struct Outgoing {
 /// A connection to one process of another node. What is known of that process's clock ends with it.
 pub(crate) struct Connection {
     pub(crate) calls: PeerClient,
-    /// The same, without what makes its calls easy: for those that are made for every request.
+    /// The same, for calls that are made for every request.
     channel: PeerChannel,
     clock: Mutex<FarClock>,
 }

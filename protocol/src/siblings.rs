@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use litemap::LiteMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::context::{Actor, Context, Dot};
 use crate::hlc::Hlc;
@@ -69,7 +69,7 @@ impl Version {
 /// The set of concurrent versions of a key, with the context of everything ever merged into it.
 ///
 /// Copies share their memory until one of them changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Content")]
 pub struct Siblings(Arc<Content>);
 
@@ -92,12 +92,6 @@ impl TryFrom<Content> for Siblings {
     fn try_from(claimed: Content) -> Result<Self, NotWellFormed> {
         let siblings = Self(Arc::new(claimed));
         if siblings.is_well_formed() { Ok(siblings) } else { Err(NotWellFormed) }
-    }
-}
-
-impl Serialize for Siblings {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
     }
 }
 

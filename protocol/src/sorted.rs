@@ -1,7 +1,7 @@
 //! Maps of a few entries, kept as one sorted run of memory.
 //!
 //! Contexts, sibling sets and tables of operations mostly hold one to three entries and are made, copied and compared with every
-//! message: a tree would take a kilobyte or two for the first entry. They are encoded as any map is.
+//! message: a tree would take a kilobyte or two for the first entry. Their postcard bytes are those of any map.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,7 +1,7 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
 //!
-//! While few messages are under way, requests go at once. Beyond [`GATHER_FROM`], they gather until one of them is answered, or for
-//! [`GATHER_WITHIN`]: a message costs both sides more than what is in it, and those who come in crowds pay for each other's.
+//! While fewer than [`GATHER_FROM`] messages are under way, requests go at once. From then on a message goes every [`GATHER_WITHIN`] unless it
+//! is full: a message costs both sides more than what is in it, and those who come in crowds pay for each other's.
 //!
 //! What is only told, and nobody waits for, goes with the next message for the peer, or after [`TOLD_WITHIN`] alone. Requests whose
 //! answers wait for the disk go in other messages than those whose answers do not.
@@ -38,7 +38,7 @@ const MESSAGES_MAX: usize = 256;
 /// Messages under way to one peer from which on requests are gathered rather than sent at once.
 const GATHER_FROM: usize = 4;
 
-/// How long requests are gathered at most.
+/// How long requests are gathered at most, and what a timer adds to it.
 const GATHER_WITHIN: Duration = Duration::from_millis(1);
 
 /// How long it may take until something is sent that is only told: that a state was chosen, which eventual reads then show.
@@ -64,6 +64,11 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
     let mut waiting = Vec::with_capacity(config.batch_max);
     let mut told = Told::default();
     let mut gather_until = Instant::now();
+    let begin = |batch: Vec<Outgoing>| {
+        node.metrics.messages.inc();
+        node.metrics.replica_requests.inc_by(batch.len() as u64);
+        send(connection.channel.clone(), batch, node.clock.tick())
+    };
     loop {
         let has_room = messages.len() < MESSAGES_MAX;
         let gathers = messages.len() >= GATHER_FROM && Instant::now() < gather_until;
@@ -77,20 +82,14 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                     waiting.clear();
                 }
                 told.set_aside(&mut waiting, config.batch_max);
-                for batch in batches(waiting.drain(..)) {
-                    node.metrics.messages.inc();
-                    node.metrics.replica_requests.inc_by(batch.len() as u64);
-                    messages.push(send(connection.channel.clone(), batch, node.clock.tick()));
+                if !waiting.is_empty() && received < config.batch_max {
+                    gather_until = Instant::now() + GATHER_WITHIN;
                 }
-                gather_until = Instant::now() + GATHER_WITHIN;
+                messages.extend(batches(waiting.drain(..)).into_iter().map(begin));
             }
             () = sleep_until(gather_until), if gathers => {}
-            () = sleep_until(told.due), if has_room && !told.requests.is_empty() => {
-                for batch in batches(told.requests.drain(..)) {
-                    node.metrics.messages.inc();
-                    node.metrics.replica_requests.inc_by(batch.len() as u64);
-                    messages.push(send(connection.channel.clone(), batch, node.clock.tick()));
-                }
+            () = sleep_until(told.due), if has_room && !gathers && !told.requests.is_empty() => {
+                messages.extend(batches(told.requests.drain(..)).into_iter().map(begin));
             }
             Some(sent) = messages.next() => match sent {
                 Sent::Answered => heartbeat.heard(),

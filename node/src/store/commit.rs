@@ -84,11 +84,12 @@ impl Tally {
 pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("group-commit".to_owned()).spawn(move || {
         let _guard = AbortOnPanic;
-        let mut gather = Duration::ZERO;
-        while let Some(batch) = shared.queue.take_batch(gather) {
+        let mut gather_until = Instant::now();
+        while let Some(batch) = shared.queue.take_batch(gather_until) {
             let (waiters, begun) = (batch.waiters(), Instant::now());
             commit(&shared, batch);
-            gather = gathering(waiters, begun.elapsed());
+            let took = begun.elapsed();
+            gather_until = begun + took + gathering(waiters, took);
         }
     })
 }

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -322,8 +322,9 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits for work, then for `gather`, and takes all that is queued, up to a batch's limits; `None` once closed and empty.
-    pub(super) fn take_batch(&self, gather: Duration) -> Option<Batch> {
+    /// Waits for work, then until `gather_until` unless a whole batch is there, and takes all that is queued, up to a batch's limits;
+    /// `None` once closed and empty.
+    pub(super) fn take_batch(&self, gather_until: Instant) -> Option<Batch> {
         let mut state = self.state.lock();
         while state.writes.is_empty() && state.waiters.is_empty() {
             if state.mode != Mode::Open {
@@ -332,7 +333,9 @@ impl Queue {
             state.idle = true;
             self.work.wait(&mut state);
         }
-        if !gather.is_zero() {
+        let is_whole = state.writes.len() >= self.batch_writes_max || state.pending.bytes >= self.batch_bytes_max;
+        let gather = gather_until.saturating_duration_since(Instant::now());
+        if !is_whole && !gather.is_zero() {
             MutexGuard::unlocked(&mut state, || thread::sleep(gather));
         }
         Some(self.take(&mut state))

@@ -86,19 +86,19 @@ pub enum Verdict {
 #[error("{LANES_MAX} clients have changed the key within {} s", YOUNG_MS / 1000)]
 pub struct TableFull;
 
-type Lanes = LiteMap<(ClientId, u16), Entry>;
+type Entries = LiteMap<(ClientId, u16), Entry>;
 
 /// The operations that a chain state contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OnceTable {
     /// Shared between the copies of a state, of which every round makes several.
     #[serde(deserialize_with = "lanes")]
-    lanes: Arc<Lanes>,
+    lanes: Arc<Entries>,
     /// Latest issue time of anything forgotten.
     horizon_ms: u64,
 }
 
-fn lanes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Lanes>, D::Error> {
+fn lanes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Entries>, D::Error> {
     sorted::map(deserializer).map(Arc::new)
 }
 
@@ -134,30 +134,29 @@ impl OnceTable {
     pub fn record(&mut self, op: &OpId, recorded: Recorded, now_ms: u64) -> Result<(), TableFull> {
         let lane = (op.client, op.lane);
         let last = self.lanes.get(&lane).map_or(0, |entry| entry.issued_ms);
+        let mut crowded_out = None;
         if last == 0 && self.lanes.len() >= LANES_MAX {
-            let oldest = self.lanes.iter().min_by_key(|(_, entry)| entry.at_ms).map(|(lane, entry)| (*lane, entry.at_ms));
-            let (lane, at_ms) = oldest.expect("a full table has an oldest lane");
-            if now_ms.saturating_sub(at_ms) < YOUNG_MS {
+            let oldest = self.lanes.iter().min_by_key(|(_, entry)| entry.at_ms);
+            let (lane, entry) = oldest.expect("a full table has an oldest lane");
+            if now_ms.saturating_sub(entry.at_ms) < YOUNG_MS {
                 return Err(TableFull);
             }
-            self.forget(lane);
+            crowded_out = Some(*lane);
         }
-        let entry = Entry { seq: op.seq, issued_ms: op.issued_ms.max(last), recorded, at_ms: now_ms };
-        // The table is shared with the state before, always: a copy with room for one more.
-        let mut lanes = Lanes::with_capacity(self.lanes.len() + 1);
-        lanes.extend(self.lanes.iter().map(|(lane, entry)| (*lane, entry.clone())));
-        lanes.insert(lane, entry);
+        let is_forgotten =
+            |lane: &(ClientId, u16), entry: &Entry| crowded_out == Some(*lane) || now_ms.saturating_sub(entry.at_ms) > AGE_MS_MAX;
+        // The table is shared with the state before, so this is a copy in any case.
+        let mut lanes = Entries::with_capacity(self.lanes.len() + 1);
+        for (other, entry) in self.lanes.iter().filter(|(other, _)| **other != lane) {
+            if is_forgotten(other, entry) {
+                self.horizon_ms = self.horizon_ms.max(entry.issued_ms);
+            } else {
+                lanes.insert(*other, entry.clone());
+            }
+        }
+        lanes.insert(lane, Entry { seq: op.seq, issued_ms: op.issued_ms.max(last), recorded, at_ms: now_ms });
         self.lanes = Arc::new(lanes);
-        let old: Vec<_> =
-            self.lanes.iter().filter(|(_, entry)| now_ms.saturating_sub(entry.at_ms) > AGE_MS_MAX).map(|(lane, _)| *lane).collect();
-        old.into_iter().for_each(|lane| self.forget(lane));
         Ok(())
-    }
-
-    fn forget(&mut self, lane: (ClientId, u16)) {
-        if let Some(entry) = Arc::make_mut(&mut self.lanes).remove(&lane) {
-            self.horizon_ms = self.horizon_ms.max(entry.issued_ms);
-        }
     }
 }
 

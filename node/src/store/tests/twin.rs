@@ -1,6 +1,7 @@
 //! The store against a dumb twin: two maps, one of what was applied and one of what is durable.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -81,7 +82,7 @@ fn check(steps: &[Step]) -> Result<(), TestCaseError> {
             }
             Step::Commit => {
                 if !twin.queued.is_empty() {
-                    commit(&store.shared, store.shared.queue.take_batch().expect("the queue is open"));
+                    commit(&store.shared, store.shared.queue.take_batch(Instant::now()).expect("the queue is open"));
                 }
                 twin.commit();
                 continue;
