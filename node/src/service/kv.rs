@@ -1,6 +1,6 @@
 //! What clients may ask.
 //!
-//! Each handler is boxed: tarpc makes one task of whichever is called, which would have room for the largest of them.
+//! Handlers that coordinate are boxed: tarpc makes a task of whichever is called, which would have room for the largest of them all.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
