@@ -4,8 +4,8 @@
 //! answer. Nothing waits for a peer that is down, requests wait in a bounded queue, and answers are no more than requests.
 //!
 //! A peer is *up* while it is connected and answers heartbeats; a connection that stays silent for long is given up and made anew.
-//! Requests to it are gathered: whatever waits when the connection's task comes round, or a little later under load, goes out in one
-//! message, reads apart from mutations, so that a read does not wait for a sync.
+//! Requests to it are gathered: whatever waits when the connection's task has let others go first goes out in one message, reads
+//! apart from mutations, so that a read does not wait for a sync.
 
 mod connection;
 mod heartbeat;

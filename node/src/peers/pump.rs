@@ -1,7 +1,8 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
 //!
-//! While fewer than [`GATHER_FROM`] messages are under way, requests go at once. From then on a message goes every [`GATHER_WITHIN`] unless it
-//! is full: a message costs both sides more than what is in it, and those who come in crowds pay for each other's.
+//! Before a message goes, everybody else on this thread who can run has a turn, and up to [`TURNS_MAX`] of them as long as each brings more
+//! requests: a message costs both sides more than what is in it. On an idle node nobody else can run, and a request goes at once; the busier
+//! the processor, the longer a turn, and the more share a message.
 //!
 //! What is only told, and nobody waits for, goes with the next message for the peer, or after [`TOLD_WITHIN`] alone. Requests whose
 //! answers wait for the disk go in other messages than those whose answers do not.
@@ -17,6 +18,7 @@ use quorate_rpc::kv::PeerTrouble;
 use quorate_rpc::peer::{CALLS_MAX, Calls, PeerChannel, PeerRequest, PeerResponse, ReplicaCall};
 use quorate_rpc::tarpc::client::RpcError;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::context;
@@ -35,11 +37,8 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Most messages under way to one peer. Beyond, requests wait in the queue, whose end says `Overloaded`.
 const MESSAGES_MAX: usize = 256;
 
-/// Messages under way to one peer from which on requests are gathered rather than sent at once.
-const GATHER_FROM: usize = 4;
-
-/// How long requests are gathered at most, and what a timer adds to it.
-const GATHER_WITHIN: Duration = Duration::from_millis(1);
+/// Turns of everybody else that a message waits for at most.
+const TURNS_MAX: usize = 3;
 
 /// How long it may take until something is sent that is only told: that a state was chosen, which eventual reads then show.
 const TOLD_WITHIN: Duration = Duration::from_millis(2);
@@ -63,7 +62,6 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
     let mut messages = FuturesUnordered::new();
     let mut waiting = Vec::with_capacity(config.batch_max);
     let mut told = Told::default();
-    let mut gather_until = Instant::now();
     let begin = |batch: Vec<Outgoing>| {
         node.metrics.messages.inc();
         node.metrics.replica_requests.inc_by(batch.len() as u64);
@@ -71,24 +69,20 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
     };
     loop {
         let has_room = messages.len() < MESSAGES_MAX;
-        let gathers = messages.len() >= GATHER_FROM && Instant::now() < gather_until;
         tokio::select! {
-            received = queue.recv_many(&mut waiting, config.batch_max), if has_room && !gathers => {
+            received = queue.recv_many(&mut waiting, config.batch_max), if has_room => {
                 if received == 0 {
                     return PeerTrouble::Broken;
                 }
+                gather(queue, &mut waiting, config.batch_max).await;
                 if !peer.is_up() {
                     // Sent by somebody who saw it up a moment ago. Dropped, they are answered with `PeerDown`.
                     waiting.clear();
                 }
                 told.set_aside(&mut waiting, config.batch_max);
-                if !waiting.is_empty() && received < config.batch_max {
-                    gather_until = Instant::now() + GATHER_WITHIN;
-                }
                 messages.extend(batches(waiting.drain(..)).into_iter().map(begin));
             }
-            () = sleep_until(gather_until), if gathers => {}
-            () = sleep_until(told.due), if has_room && !gathers && !told.requests.is_empty() => {
+            () = sleep_until(told.due), if has_room && !told.requests.is_empty() => {
                 messages.extend(batches(told.requests.drain(..)).into_iter().map(begin));
             }
             Some(sent) = messages.next() => match sent {
@@ -120,6 +114,25 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
                 Beat::Missed => {}
                 Beat::Broken => return PeerTrouble::Broken,
             },
+        }
+    }
+}
+
+/// Takes along what is asked for while others have their turns.
+async fn gather(queue: &mut mpsc::Receiver<Outgoing>, waiting: &mut Vec<Outgoing>, count_max: usize) {
+    for _ in 0..TURNS_MAX {
+        let before = waiting.len();
+        if before >= count_max {
+            return;
+        }
+        yield_now().await;
+        while waiting.len() < count_max
+            && let Ok(more) = queue.try_recv()
+        {
+            waiting.push(more);
+        }
+        if waiting.len() == before {
+            return;
         }
     }
 }
