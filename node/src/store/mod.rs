@@ -247,7 +247,7 @@ impl Store {
     /// `Engine` if RocksDB cannot read, `DamagedRecord` if the bytes are no record.
     pub fn read(&self, key: &StorageKey) -> Result<Option<KeyRecord>, StoreError> {
         let at_hand = {
-            let stripe = self.shared.overlay.lock(key);
+            let mut stripe = self.shared.overlay.lock(key);
             stripe.recent(key).filter(|_| stripe.on_its_way(key).is_none())
         };
         if let Some(record) = at_hand {

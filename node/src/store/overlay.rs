@@ -10,12 +10,14 @@
 //! - *Upon a full stripe*, and *upon closing*: nothing more is left to memory.
 //!
 //! Records that were changed lately are kept decoded besides, as they were written last: a round of consensus comes back to its key two or
-//! three times. Where nothing is on its way, that is what RocksDB holds.
+//! three times. Where nothing is on its way, that is what RocksDB holds. Of a full stripe the record that was used longest ago goes.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
 use quorate_protocol::KeyRecord;
 use quorate_protocol::chain::volatile::Volatile;
@@ -46,21 +48,26 @@ struct Held {
 const HELD_MAX: usize = 256;
 
 /// Records of a stripe that are kept decoded.
-const RECENT_MAX: usize = 64;
+const RECENT_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("some");
 
 /// Largest record, in bytes as it is stored, that is kept decoded: sixty-four megabytes of such over all stripes at most, and decoded
 /// two or three times as much.
 const RECENT_BYTES_MAX: usize = 4 << 10;
 
 /// One stripe's keys.
-#[derive(Default)]
 pub(super) struct Stripe {
     on_its_way: HashMap<StorageKey, Latest>,
     /// As they were written last.
-    recent: HashMap<StorageKey, Arc<KeyRecord>>,
+    recent: LruCache<StorageKey, Arc<KeyRecord>>,
     held: HashMap<StorageKey, Held>,
     sweep: u32,
     is_closed: bool,
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self { on_its_way: HashMap::new(), recent: LruCache::new(RECENT_MAX), held: HashMap::new(), sweep: 0, is_closed: false }
+    }
 }
 
 impl Stripe {
@@ -69,22 +76,17 @@ impl Stripe {
     }
 
     /// A key's record as it was written last, if it is at hand.
-    pub(super) fn recent(&self, key: &StorageKey) -> Option<Arc<KeyRecord>> {
+    pub(super) fn recent(&mut self, key: &StorageKey) -> Option<Arc<KeyRecord>> {
         self.recent.get(key).cloned()
     }
 
     /// Keeps a record of so many bytes at hand, as it is stored or on its way.
     pub(super) fn keep(&mut self, key: &StorageKey, record: Arc<KeyRecord>, bytes: usize) {
         if bytes > RECENT_BYTES_MAX {
-            self.recent.remove(key);
-            return;
+            self.recent.pop(key);
+        } else {
+            self.recent.put(key.clone(), record);
         }
-        if self.recent.len() >= RECENT_MAX && !self.recent.contains_key(key) {
-            // Whichever comes first: reading it again is all that it costs.
-            let some = self.recent.keys().next().cloned();
-            some.and_then(|some| self.recent.remove(&some));
-        }
-        self.recent.insert(key.clone(), record);
     }
 
     /// What memory holds of a key beyond its last write.
@@ -149,7 +151,7 @@ impl Overlay {
     pub(super) fn give_up(&self, key: &StorageKey, seq: WriteSeq) {
         let mut stripe = self.lock(key);
         // Under one lock: in between, somebody could take what is on its way for what is stored.
-        stripe.recent.remove(key);
+        stripe.recent.pop(key);
         stripe.settle(key, seq);
     }
 
@@ -164,5 +166,27 @@ impl Stripe {
         if self.on_its_way(key).is_some_and(|latest| latest.seq == seq) {
             self.on_its_way.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_protocol::BucketId;
+    use quorate_ring::PartitionId;
+
+    use super::*;
+
+    #[test]
+    fn of_a_full_stripe_the_record_used_longest_ago_goes_and_a_large_one_is_not_kept() {
+        let key = |n: usize| StorageKey::new(PartitionId(0), BucketId(0), &n.to_be_bytes());
+        let (mut stripe, record) = (Stripe::default(), Arc::new(KeyRecord::default()));
+        let full = RECENT_MAX.get();
+        (0..full).for_each(|n| stripe.keep(&key(n), Arc::clone(&record), 100));
+        assert!(stripe.recent(&key(0)).is_some());
+        stripe.keep(&key(full), Arc::clone(&record), 100);
+        assert!(stripe.recent(&key(1)).is_none());
+        assert!([0, 2, full].iter().all(|n| stripe.recent(&key(*n)).is_some()));
+        stripe.keep(&key(0), record, RECENT_BYTES_MAX + 1);
+        assert!(stripe.recent(&key(0)).is_none(), "what was kept of it is out of date");
     }
 }
