@@ -25,7 +25,7 @@ pub struct Peer {
     /// Default 4096. Each holds its value in memory.
     pub queue_max: usize,
     /// `peer.batch_max`: requests that share one message. Default 64, at most `queue_max`. More save work per request under
-    /// load; an idle connection never waits to fill a message.
+    /// load; on an idle node no request waits to fill a message.
     pub batch_max: usize,
 }
 

@@ -1,8 +1,9 @@
 //! Moving requests from a peer's queue onto its connection, several in one message, and answers back.
 //!
-//! Before a message goes, everybody else on this thread who can run has a turn, and up to [`TURNS_MAX`] of them as long as each brings more
-//! requests: a message costs both sides more than what is in it. On an idle node nobody else can run, and a request goes at once; the busier
-//! the processor, the longer a turn, and the more share a message.
+//! A message costs both sides more than what is in it. So before one goes its task yields to the scheduler, which as a rule runs what else is
+//! ready, and does so up to [`TURNS_MAX`] times, as long as each turn brings more requests. On an idle node nothing else is ready, and a
+//! request goes at once; the busier the node, the longer a turn, and the more requests share a message. Answers and heartbeats that come
+//! meanwhile end a turn early and are handled after it.
 //!
 //! What is only told, and nobody waits for, goes with the next message for the peer, or after [`TOLD_WITHIN`] alone. Requests whose
 //! answers wait for the disk go in other messages than those whose answers do not.
@@ -37,7 +38,7 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Most messages under way to one peer. Beyond, requests wait in the queue, whose end says `Overloaded`.
 const MESSAGES_MAX: usize = 256;
 
-/// Turns of everybody else that a message waits for at most.
+/// Turns of others that a message waits for at most.
 const TURNS_MAX: usize = 3;
 
 /// How long it may take until something is sent that is only told: that a state was chosen, which eventual reads then show.
@@ -119,7 +120,7 @@ pub(super) async fn run(node: &Node, peer: &Peer, connection: &Connection, queue
 }
 
 /// Takes along what is asked for while others have their turns.
-async fn gather(queue: &mut mpsc::Receiver<Outgoing>, waiting: &mut Vec<Outgoing>, count_max: usize) {
+async fn gather<T>(queue: &mut mpsc::Receiver<T>, waiting: &mut Vec<T>, count_max: usize) {
     for _ in 0..TURNS_MAX {
         let before = waiting.len();
         if before >= count_max {
@@ -229,5 +230,34 @@ async fn send(channel: PeerChannel, batch: Vec<Outgoing>, now: Tick) -> Sent {
             Sent::Settled
         }
         Err(RpcError::Shutdown | RpcError::Channel(_)) => Sent::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_waits_for_company_a_few_turns_and_takes_no_more_than_fits() {
+        let (sender, mut queue) = mpsc::channel(64);
+        let mut waiting = vec![0];
+        gather(&mut queue, &mut waiting, 64).await;
+        assert_eq!(waiting, [0], "nobody else is ready");
+
+        let producer = sender.clone();
+        tokio::spawn(async move {
+            for n in 1..=10 {
+                producer.try_send(n).expect("room");
+                yield_now().await;
+            }
+        });
+        gather(&mut queue, &mut waiting, 64).await;
+        assert_eq!(waiting.len(), 1 + TURNS_MAX, "one a turn");
+
+        while queue.recv().await != Some(10) {}
+        (1..=3).for_each(|n| sender.try_send(n).expect("room"));
+        let mut waiting = vec![0];
+        gather(&mut queue, &mut waiting, 2).await;
+        assert_eq!((waiting, queue.len()), (vec![0, 1], 2));
     }
 }

@@ -9,7 +9,7 @@
 //! - *Upon the end of its batch*, good or bad: the entry is removed, unless a later write has replaced it.
 //! - *Upon a full stripe*, and *upon closing*: nothing more is left to memory.
 //!
-//! Records that were changed lately are kept decoded besides, as they were written last: a round of consensus comes back to its key two or
+//! Records that were changed lately, or looked up for a change, are kept decoded besides, as they were written last: a round of consensus comes back to its key two or
 //! three times. Where nothing is on its way, that is what RocksDB holds. Of a full stripe the record that was used longest ago goes.
 
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ struct Held {
 const HELD_MAX: usize = 256;
 
 /// Records of a stripe that are kept decoded.
-const RECENT_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("some");
+const RECENT_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 
 /// Largest record, in bytes as it is stored, that is kept decoded: sixty-four megabytes of such over all stripes at most, and decoded
 /// two or three times as much.
@@ -186,6 +186,9 @@ mod tests {
         stripe.keep(&key(full), Arc::clone(&record), 100);
         assert!(stripe.recent(&key(1)).is_none());
         assert!([0, 2, full].iter().all(|n| stripe.recent(&key(*n)).is_some()));
+        let later = Arc::new(KeyRecord::default());
+        stripe.keep(&key(0), Arc::clone(&later), 100);
+        assert!(stripe.recent(&key(0)).is_some_and(|kept| Arc::ptr_eq(&kept, &later)));
         stripe.keep(&key(0), record, RECENT_BYTES_MAX + 1);
         assert!(stripe.recent(&key(0)).is_none(), "what was kept of it is out of date");
     }
