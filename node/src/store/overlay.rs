@@ -9,8 +9,9 @@
 //! - *Upon the end of its batch*, good or bad: the entry is removed, unless a later write has replaced it.
 //! - *Upon a full stripe*, and *upon closing*: nothing more is left to memory.
 //!
-//! Records that were changed lately, or looked up for a change, are kept decoded besides, as they were written last: a round of consensus comes back to its key two or
-//! three times. Where nothing is on its way, that is what RocksDB holds. Of a full stripe the record that was used longest ago goes.
+//! Records that were changed lately, or looked up for a change, are kept decoded besides, as they were written last: a round of consensus
+//! comes back to its key two or three times. Where nothing is on its way, that is what RocksDB holds. Of a full stripe the record that was
+//! used longest ago goes.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
