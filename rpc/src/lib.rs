@@ -28,6 +28,7 @@ pub mod kv;
 pub mod net;
 pub mod peer;
 pub mod proof;
+pub mod shared_flush;
 pub mod transport;
 
 pub use tarpc;

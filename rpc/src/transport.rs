@@ -12,6 +12,7 @@ use tokio_util::codec::Framed;
 use crate::codec::Postcard;
 use crate::frame::Frames;
 use crate::net::Stream;
+use crate::shared_flush::SharedFlush;
 
 /// Longest message of a client, in bytes: the largest value and key, and as much again for contexts, which are far smaller. A client
 /// is a stranger; only nodes send each other several values at a time.
@@ -21,7 +22,7 @@ const _: () =
     assert!(CLIENT_FRAME_BYTES_MAX >= 2 * (VALUE_BYTES_MAX + KEY_BYTES_MAX), "every valid write fits, and some that are too large");
 
 /// Messages over a stream of bytes: receives `In`, sends `Out`.
-pub type Transport<In, Out, S = Stream> = tokio_serde::Framed<Framed<S, Frames>, In, Out, Postcard<In, Out>>;
+pub type Transport<In, Out, S = Stream> = SharedFlush<tokio_serde::Framed<Framed<S, Frames>, In, Out, Postcard<In, Out>>>;
 
 /// How long a connection is idle before the system asks the far side whether it is still there. Whoever vanished without a word (a machine
 /// that lost its power, a cut cable) would otherwise keep one of a node's connections for ever.
@@ -46,10 +47,14 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 /// Turns a greeted socket into a transport. Frames above [`FRAME_BYTES_MAX`] end the connection.
 pub fn framed<In, Out, S: AsyncRead + AsyncWrite>(stream: S) -> Transport<In, Out, S> {
-    tokio_serde::Framed::new(Framed::new(stream, Frames::new(FRAME_BYTES_MAX, FRAME_BYTES_MAX)), Postcard::default())
+    over(Framed::new(stream, Frames::new(FRAME_BYTES_MAX, FRAME_BYTES_MAX)))
 }
 
 /// A node's side of a client's connection: requests above [`CLIENT_FRAME_BYTES_MAX`] end it, answers may have [`FRAME_BYTES_MAX`].
 pub fn framed_for_client<In, Out, S: AsyncRead + AsyncWrite>(stream: S) -> Transport<In, Out, S> {
-    tokio_serde::Framed::new(Framed::new(stream, Frames::new(CLIENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX)), Postcard::default())
+    over(Framed::new(stream, Frames::new(CLIENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX)))
+}
+
+fn over<In, Out, S: AsyncRead + AsyncWrite>(frames: Framed<S, Frames>) -> Transport<In, Out, S> {
+    SharedFlush::new(tokio_serde::Framed::new(frames, Postcard::default()))
 }
