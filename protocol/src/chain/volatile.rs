@@ -63,6 +63,14 @@ impl Volatile {
         };
         (is_covered && stored.chain.accepted_at() == after.chain.accepted_at() && stands_for()).then_some(volatile)
     }
+
+    /// What memory must hold, if it holds this, once a `Learn` without a state has said that what was accepted at `ballot` is chosen;
+    /// `None` if the record on disk did not accept that last, and has to be looked at.
+    #[must_use]
+    pub fn learnt(self, stored: &KeyRecord, ballot: Ballot) -> Option<Self> {
+        let decided = self.decided.max(ballot);
+        (!ballot.is_zero() && stored.chain.accepted_at() == ballot).then_some(Self { decided, ..self })
+    }
 }
 
 /// How far promises may be given from memory.
@@ -129,7 +137,9 @@ mod tests {
 
     use super::*;
     use crate::chain::state::{Authorship, ChainState, Change};
+    use crate::chain::{ChainReply, ChainRequest, replica};
     use crate::hlc::Hlc;
+    use crate::notes::Notes;
     use crate::options::Options;
 
     fn ballot(counter: u64) -> Ballot {
@@ -177,6 +187,25 @@ mod tests {
         written.eventual.merge(&learnt(&accepted(4)).eventual);
         assert_eq!(Volatile::between(&stored, &written, ballot(9)), None);
         assert_eq!(Volatile::between(&KeyRecord::default(), &learnt(&stored), ballot(9)), None, "learnt with its state");
+    }
+
+    /// The short way of a `Learn` leads where the long one does.
+    #[test]
+    fn learning_that_what_is_held_was_chosen_needs_no_look_at_it() {
+        for (stored, promised, ballot_of) in [(accepted(3), 0, 3), (accepted(3), 7, 3), (learnt(&accepted(3)), 7, 3)] {
+            let held = Volatile { promised: ballot(promised), decided: Ballot::ZERO };
+            let mut long = stored.clone();
+            held.apply(&mut long);
+            let learn = ChainRequest::Learn { ballot: ballot(ballot_of), state: None };
+            let reply = replica::apply(&mut long, Ballot::ZERO, &learn, Options::default(), &mut Notes::default());
+            assert_eq!(reply, Ok(ChainReply::Learned));
+            let mut short = stored.clone();
+            held.learnt(&stored, ballot(ballot_of)).expect("accepted last").apply(&mut short);
+            assert_eq!(short, long);
+        }
+        for (stored, told) in [(KeyRecord::default(), Ballot::ZERO), (KeyRecord::default(), ballot(3)), (accepted(4), ballot(3))] {
+            assert_eq!(Volatile::default().learnt(&stored, told), None);
+        }
     }
 
     #[test]
