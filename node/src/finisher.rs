@@ -12,7 +12,6 @@
 //!
 //! Source: Cassandra's automatic repair of uncommitted Paxos state (CEP-14).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,13 +21,13 @@ use futures::StreamExt;
 use futures::stream;
 use parking_lot::Mutex;
 use quorate_config::BucketProperties;
-use quorate_protocol::{BucketId, Context, Tick};
+use quorate_protocol::{Context, Tick};
 use quorate_ring::PartitionId;
 use tokio::time::sleep;
 
 use crate::coordinator::{self, Target};
 use crate::node::Node;
-use crate::store::{PageLimit, ScanRange, StorageKey};
+use crate::store::{KeyMap, PageLimit, ScanRange, StorageKey};
 
 /// How long a coordinator has time to say that a state is chosen, in microseconds.
 const AFTER: u64 = 2_000_000;
@@ -55,25 +54,22 @@ const AT_ONCE_MAX: usize = 16;
 const PAGE: PageLimit = PageLimit { count: 64, bytes: 1 << 20 };
 const REST: Duration = Duration::from_millis(10);
 
-type Key = (BucketId, Bytes);
-
 /// Keys with an accepted state that is not known to be chosen, and since when.
 #[derive(Default)]
 pub(crate) struct Undecided {
-    since: Mutex<HashMap<Key, Tick>>,
+    since: Mutex<KeyMap<Tick>>,
     /// Some key did not fit.
     overflowed: AtomicBool,
 }
 
 impl Undecided {
     /// Notes what a key is, as of `now`.
-    pub(crate) fn note(&self, bucket: BucketId, key: &Bytes, is_undecided: bool, now: Tick) {
+    pub(crate) fn note(&self, key: &StorageKey, is_undecided: bool, now: Tick) {
         let mut since = self.since.lock();
-        let key = (bucket, key.clone());
         if !is_undecided {
-            since.remove(&key);
-        } else if since.len() < KEYS_MAX || since.contains_key(&key) {
-            since.insert(key, now);
+            since.remove(key);
+        } else if since.len() < KEYS_MAX || since.contains_key(key) {
+            since.insert(key.clone(), now);
         } else {
             self.overflowed.store(true, Ordering::Relaxed);
         }
@@ -84,7 +80,7 @@ impl Undecided {
         self.since.lock().len()
     }
 
-    fn older_than(&self, micros: u64, now: Tick) -> Vec<(Key, Tick)> {
+    fn older_than(&self, micros: u64, now: Tick) -> Vec<(StorageKey, Tick)> {
         let since = self.since.lock();
         since.iter().filter(|(_, since)| now.since(**since) >= micros).map(|(key, since)| (key.clone(), *since)).collect()
     }
@@ -119,23 +115,24 @@ async fn rests(node: &Node, rest: Duration) -> bool {
     }
 }
 
-fn is_due(node: &Node, (bucket, key): &Key, waited: u64) -> bool {
-    let Ok(bucket) = node.bucket(*bucket) else { return false };
-    let homes = node.placement.place(bucket, key).homes;
+fn is_due(node: &Node, key: &StorageKey, waited: u64) -> bool {
+    let Ok(bucket) = node.bucket(key.bucket()) else { return false };
+    let homes = node.placement.place(bucket, key.key()).homes;
     let rank = homes.iter().position(|home| home == node.me()).unwrap_or(homes.len());
     waited >= AFTER + AFTER_RANK * rank as u64 + rand::random_range(0..JITTER)
 }
 
-async fn finish(node: &Arc<Node>, (id, key): Key) {
-    let Ok(bucket) = node.bucket(id) else { return };
-    let target = Target { bucket: Arc::clone(bucket), key: key.clone(), deadline: node.clock.tick().after(DEADLINE) };
+async fn finish(node: &Arc<Node>, key: StorageKey) {
+    let Ok(bucket) = node.bucket(key.bucket()) else { return };
+    let deadline = node.clock.tick().after(DEADLINE);
+    let target = Target { bucket: Arc::clone(bucket), key: Bytes::copy_from_slice(key.key()), deadline };
     match coordinator::state(node, target, Context::empty()).await {
         Ok(_) => {
             node.metrics.lin_finished.inc();
-            tracing::debug!(bucket = %id, "undecided key finished");
+            tracing::debug!(bucket = %bucket.id, "undecided key finished");
         }
         // It stays noted, and is tried again.
-        Err(failure) => tracing::debug!(bucket = %id, reason = %failure.reason, "undecided key not finished"),
+        Err(failure) => tracing::debug!(bucket = %bucket.id, reason = %failure.reason, "undecided key not finished"),
     }
 }
 
@@ -177,9 +174,9 @@ async fn walk_part(node: &Arc<Node>, bucket: &BucketProperties, partition: Parti
         };
         let now = node.clock.tick();
         for (key, record) in &page.entries {
-            let held = node.store.held(&StorageKey::new(partition, bucket.id, key));
-            if record.chain.accepted_at() > record.chain.decided.max(held.decided) {
-                node.undecided.note(bucket.id, key, true, now);
+            let key = StorageKey::new(partition, bucket.id, key);
+            if record.chain.accepted_at() > record.chain.decided.max(node.store.held(&key).decided) {
+                node.undecided.note(&key, true, now);
             }
         }
         after = page.entries.last().map(|(key, _)| key.clone());

@@ -4,7 +4,7 @@
 //! whoever passes the answer on waits for that moment first. This file is the one that knows this rule.
 
 use quorate_config::BucketProperties;
-use quorate_protocol::chain::{ChainRequest, ChainState};
+use quorate_protocol::chain::{ChainReply, ChainRequest, ChainState};
 use quorate_protocol::limits::KEY_BYTES_MAX;
 use quorate_protocol::machine::MintRefusal;
 use quorate_protocol::notes::Notes;
@@ -109,6 +109,10 @@ fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &
             follow(node, &proposal.state);
             Durability::Synced
         }
+        ChainRequest::Learn { ballot, state: None } if place.record.role == Role::Home && node.store.learn(key, *ballot)? => {
+            node.undecided.note(key, false, node.clock.tick());
+            return Ok(Answer::Now(ReplicaReply::Chain(Box::new(ChainReply::Learned))));
+        }
         ChainRequest::Learn { state, .. } => {
             state.iter().for_each(|state| follow(node, state));
             Durability::Buffered
@@ -121,7 +125,7 @@ fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &
         tracing::error!(bucket = %call.bucket, request = %call.request, "two states came with one ballot: a proposer is broken");
     }
     if place.record.role == Role::Home {
-        node.undecided.note(call.bucket, &call.key, accepted > decided, node.clock.tick());
+        node.undecided.note(key, accepted > decided, node.clock.tick());
     }
     Ok(Answer::After(commit, reply))
 }

@@ -7,12 +7,13 @@
 //! The partition comes first, so that one partition can be scanned, counted, shipped or dropped alone. Big-endian numbers
 //! sort as bytes, so a scan of a bucket yields its keys in byte order.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use bytes::Bytes;
 use quorate_protocol::BucketId;
 use quorate_ring::PartitionId;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes before the key's own.
@@ -21,22 +22,32 @@ pub(super) const PREFIX_BYTES: usize = 6;
 /// Bytes of the key that `Debug` shows.
 const SHOWN_BYTES: usize = 16;
 
-/// A record's place: partition, bucket, key. Cheap to clone; carries its hash, so that it is computed once.
+/// Bytes that a key may have without an allocation: prefix, and a key of common length.
+const INLINE_BYTES: usize = 40;
+
+/// A record's place: partition, bucket, key. Cheap to clone and to compare unless it is long; carries its hash, so that it is computed
+/// once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StorageKey {
-    bytes: Bytes,
     hash: u64,
+    bytes: SmallVec<[u8; INLINE_BYTES]>,
 }
 
 impl StorageKey {
     /// The place of `key` in `bucket`, in the partition it belongs to.
     #[must_use]
     pub fn new(partition: PartitionId, bucket: BucketId, key: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(PREFIX_BYTES + key.len());
+        let mut bytes = SmallVec::with_capacity(PREFIX_BYTES + key.len());
         bytes.extend_from_slice(&prefix(partition, bucket));
         bytes.extend_from_slice(key);
-        let hash = xxh3_64(&bytes);
-        Self { bytes: bytes.into(), hash }
+        Self { hash: xxh3_64(&bytes), bytes }
+    }
+
+    /// The bucket it lies in.
+    #[must_use]
+    pub fn bucket(&self) -> BucketId {
+        let bytes = self.bytes[2..PREFIX_BYTES].try_into().expect("a prefix ends with four bytes of the bucket");
+        BucketId(u32::from_be_bytes(bytes))
     }
 
     /// The key as its client knows it.
@@ -61,11 +72,33 @@ impl Hash for StorageKey {
     }
 }
 
+/// A table of keys, spread by the hashes that they carry.
+pub type KeyMap<T> = HashMap<StorageKey, T, BuildHasherDefault<AsCarried>>;
+
+/// Takes the hash that a key carries.
+#[derive(Debug, Default)]
+pub struct AsCarried(u64);
+
+impl Hasher for AsCarried {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key writes its hash");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 impl fmt::Debug for StorageKey {
     /// The prefix and the first bytes of the key in hexadecimal: long keys are not spelled out in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.bytes.len().min(PREFIX_BYTES + SHOWN_BYTES);
-        write!(f, "StorageKey({:x}", self.bytes.slice(..shown))?;
+        f.write_str("StorageKey(")?;
+        self.bytes[..shown].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(if shown < self.bytes.len() { "..)" } else { ")" })
     }
 }
@@ -96,7 +129,8 @@ mod tests {
         let sorted = [at(0, 9, b"z"), at(1, 0, b"z"), at(1, 1, b""), at(1, 1, b"a"), at(1, 256, b""), at(256, 0, b"")];
         assert!(sorted.windows(2).all(|pair| pair[0].as_bytes() < pair[1].as_bytes()));
         assert_eq!(sorted[4].as_bytes(), [0, 1, 0, 0, 1, 0]);
-        assert_eq!(sorted[3].key(), b"a");
+        assert_eq!((sorted[3].bucket(), sorted[3].key()), (BucketId(1), &b"a"[..]));
+        assert_eq!(sorted[4].bucket(), BucketId(256));
     }
 
     #[test]

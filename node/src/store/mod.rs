@@ -65,8 +65,8 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::Histogram;
-use quorate_protocol::chain::Ballot;
 use quorate_protocol::chain::volatile::Volatile;
+use quorate_protocol::chain::{Accepted, Ballot};
 use quorate_protocol::hlc::Hlc;
 use quorate_protocol::{BootId, KeyEpoch, KeyRecord};
 use quorate_ring::{NodeId, PartitionId};
@@ -79,10 +79,11 @@ pub use engine::{PROPERTIES, Property};
 pub use error::StoreError;
 pub use hints::HintStats;
 pub use identity::{IdentityError, Nonce};
-pub use key::StorageKey;
+pub use key::{KeyMap, StorageKey};
 pub use memory::MemoryDisk;
 pub use open_error::{Fact, OpenError};
 pub use options::StoreOptions;
+use overlay::Known;
 pub use peers::{PEERS_MAX, PeerError, PeerRefused};
 pub use queue::{Commit, Durability, Pending};
 pub use record::RecordError;
@@ -125,6 +126,18 @@ enum Keeping {
     OnDisk,
     InMemoryIfSafe,
 }
+
+/// How long a key may rest in memory, in calls of [`Store::write_back`] for its stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Ordinarily.
+    pub sweeps: u32,
+    /// While others wait for the disk, and there is room for more.
+    pub sweeps_if_busy: u32,
+}
+
+/// So many writes wait for the disk when it has no time for those that need not be.
+const BUSY_MIN: usize = 4;
 
 /// Who takes writes to the disk.
 enum Committer {
@@ -246,11 +259,8 @@ impl Store {
     /// # Errors
     /// `Engine` if RocksDB cannot read, `DamagedRecord` if the bytes are no record.
     pub fn read(&self, key: &StorageKey) -> Result<Option<KeyRecord>, StoreError> {
-        let at_hand = {
-            let mut stripe = self.shared.overlay.lock(key);
-            stripe.recent(key).filter(|_| stripe.on_its_way(key).is_none())
-        };
-        if let Some(record) = at_hand {
+        let known = self.shared.overlay.lock(key).known(key);
+        if let Some(record) = known.written.filter(|_| known.on_its_way.is_none()) {
             return Ok(Some(KeyRecord::clone(&record)).filter(|record| *record != KeyRecord::default()));
         }
         let stored = self.shared.engine.record(key.as_bytes())?;
@@ -260,7 +270,7 @@ impl Store {
     /// What only memory holds of a key: beyond its durable record, or beyond a write on its way.
     #[must_use]
     pub fn held(&self, key: &StorageKey) -> Volatile {
-        self.shared.overlay.lock(key).held(key)
+        self.shared.overlay.lock(key).known(key).held
     }
 
     /// What was applied to a key last, durable or not; the default if nothing was. Not to be shown to anybody.
@@ -269,9 +279,20 @@ impl Store {
     /// As for [`Store::read`].
     pub fn applied(&self, key: &StorageKey) -> Result<KeyRecord, StoreError> {
         let mut stripe = self.shared.overlay.lock(key);
-        let mut record = KeyRecord::clone(&*self.stored(&mut stripe, key)?);
-        stripe.held(key).apply(&mut record);
+        let Known { written, held, .. } = stripe.known(key);
+        let mut record = KeyRecord::clone(&*self.at_hand(&mut stripe, key, written)?);
+        held.apply(&mut record);
         Ok(record)
+    }
+
+    /// The chain state that a key accepted last, durable or not. Not to be shown to anybody.
+    ///
+    /// # Errors
+    /// As for [`Store::read`].
+    pub fn accepted(&self, key: &StorageKey) -> Result<Option<Accepted>, StoreError> {
+        let mut stripe = self.shared.overlay.lock(key);
+        let written = stripe.known(key).written;
+        Ok(self.at_hand(&mut stripe, key, written)?.chain.accepted.clone())
     }
 
     /// The durable record of a key with what memory holds beyond it, for those who do not count on the latter; the default if there is
@@ -317,6 +338,21 @@ impl Store {
         self.change(key, durability, Keeping::InMemoryIfSafe, transition)
     }
 
+    /// Leaves to memory that what a key accepted at `ballot` was chosen. False if it was not what the key accepted last, or memory holds
+    /// as much as it may: then the record must be changed.
+    ///
+    /// # Errors
+    /// As for [`Store::update`].
+    pub fn learn(&self, key: &StorageKey, ballot: Ballot) -> Result<bool, StoreError> {
+        self.shared.queue.admit()?;
+        let mut stripe = self.shared.overlay.lock(key);
+        let Known { written, held, .. } = stripe.known(key);
+        let stored = self.at_hand(&mut stripe, key, written)?;
+        let learnt = held.learnt(&stored, ballot).filter(|_| stripe.may_hold(key));
+        learnt.into_iter().for_each(|volatile| stripe.hold(key, volatile));
+        Ok(learnt.is_some())
+    }
+
     fn change<T>(
         &self,
         key: &StorageKey,
@@ -327,9 +363,10 @@ impl Store {
         let Shared { queue, overlay, node, .. } = &*self.shared;
         queue.admit()?;
         let mut stripe = overlay.lock(key);
-        let stored = self.stored(&mut stripe, key)?;
+        let Known { written, on_its_way, held } = stripe.known(key);
+        let stored = self.at_hand(&mut stripe, key, written)?;
         let mut record = KeyRecord::clone(&stored);
-        stripe.held(key).apply(&mut record);
+        held.apply(&mut record);
         let result = transition(&mut record);
         let is_kept = record == *stored
             || (keeping == Keeping::InMemoryIfSafe && stripe.may_hold(key) && {
@@ -339,42 +376,45 @@ impl Store {
                 volatile.is_some()
             });
         if is_kept {
-            let commit = match (stripe.on_its_way(key), durability) {
-                (Some(latest), Durability::Synced) => queue.after(latest.seq)?,
+            let commit = match (on_its_way, durability) {
+                (Some(latest), Durability::Synced) => queue.after(latest)?,
                 (Some(_), Durability::Buffered) | (None, _) => Commit::durable(),
             };
             drop(stripe);
             return Ok(self.queued((result, commit)));
         }
         let value = (record != KeyRecord::default()).then(|| Bytes::from(record::encode(&record)));
-        let (seq, commit) = queue.push(queue::Change::Record { key: key.clone(), value: value.clone() }, durability)?;
-        stripe.keep(key, Arc::new(record), value.as_ref().map_or(0, Bytes::len));
-        stripe.queued(key, overlay::Latest { seq, value });
+        let bytes = value.as_ref().map_or(0, Bytes::len);
+        let (seq, commit) = queue.push(queue::Change::Record { key: key.clone(), value }, durability)?;
+        stripe.queued(key, seq, Arc::new(record), bytes);
         drop(stripe);
         Ok(self.queued((result, commit)))
     }
 
-    /// A key's record as it was written last, durable or not; the default if it never was.
-    fn stored(&self, stripe: &mut overlay::Stripe, key: &StorageKey) -> Result<Arc<KeyRecord>, StoreError> {
-        if let Some(recent) = stripe.recent(key) {
-            return Ok(recent);
+    /// A key's record as it was written last, durable or not; the default if it never was. `written` is what the stripe has at hand.
+    fn at_hand(
+        &self,
+        stripe: &mut overlay::Stripe,
+        key: &StorageKey,
+        written: Option<Arc<KeyRecord>>,
+    ) -> Result<Arc<KeyRecord>, StoreError> {
+        if let Some(written) = written {
+            return Ok(written);
         }
-        let (record, bytes) = match stripe.on_its_way(key) {
-            Some(latest) => decoded(latest.value.as_deref())?,
-            None => decoded(self.shared.engine.record(key.as_bytes())?.as_deref())?,
-        };
-        let record = Arc::new(record);
-        stripe.keep(key, Arc::clone(&record), bytes);
+        let stored = self.shared.engine.record(key.as_bytes())?;
+        let record = Arc::new(stored.as_deref().map(record::decode).transpose()?.unwrap_or_default());
+        stripe.keep(key, Arc::clone(&record), stored.map_or(0, |bytes| bytes.len()));
         Ok(record)
     }
 
-    /// Writes what memory has held alone for `sweeps` calls of this for the same stripe, of `count_max` keys at most. The stripes are 0 to
+    /// Writes what memory has held alone for long enough, of `count_max` keys of a stripe at most. The stripes are 0 to
     /// [`Store::STRIPES`] - 1.
     ///
     /// # Errors
     /// As for [`Store::update`]; memory goes on to hold the rest.
-    pub fn write_back(&self, stripe: usize, sweeps: u32, count_max: usize) -> Result<(), StoreError> {
-        let held = self.shared.overlay.sweep(stripe, sweeps, count_max);
+    pub fn write_back(&self, stripe: usize, rest: Rest, count_max: usize) -> Result<(), StoreError> {
+        let is_busy = self.shared.queue.pending().writes >= BUSY_MIN;
+        let held = self.shared.overlay.sweep(stripe, rest, is_busy, count_max);
         held.iter().try_for_each(|key| self.update(key, Durability::Buffered, |_| ()).map(|((), _commit)| ()))
     }
 
@@ -572,11 +612,6 @@ impl Drop for Store {
         }
         self.shared.engine.quiesce();
     }
-}
-
-/// A record and how long it is; the default of nothing.
-fn decoded(bytes: Option<&[u8]>) -> Result<(KeyRecord, usize), StoreError> {
-    Ok((bytes.map(record::decode).transpose()?.unwrap_or_default(), bytes.map_or(0, <[u8]>::len)))
 }
 
 /// A file's length, zero if it was removed since the directory was listed.

@@ -1,4 +1,4 @@
-//! The latest state of keys whose last write is not durable yet, or need not be, and the lock under which each key is changed.
+//! What is known of keys without asking RocksDB, and the lock under which each key is changed.
 //!
 //! **Promise.** Whoever holds a key's stripe sees the key's latest applied state: here if its write is still on the way,
 //! otherwise in RocksDB; and, upon either, what only memory holds of it ([`Volatile`]).
@@ -6,109 +6,182 @@
 //! **Rules.**
 //! - *Upon queueing a write*: it is entered under the same stripe lock, so queue order is application order for each key. It contains
 //!   what memory held beyond the key's last write.
-//! - *Upon the end of its batch*, good or bad: the entry is removed, unless a later write has replaced it.
+//! - *Upon the end of its batch*, good or bad: it is on its way no more, unless a later write is.
 //! - *Upon a full stripe*, and *upon closing*: nothing more is left to memory.
 //!
-//! Records that were changed lately, or looked up for a change, are kept decoded besides, as they were written last: a round of consensus
-//! comes back to its key two or three times. Where nothing is on its way, that is what RocksDB holds. Of a full stripe the record that was
-//! used longest ago goes.
+//! Records that were changed lately, or looked up for a change, are kept decoded, as they were written last: a round of consensus
+//! comes back to its key two or three times. Where nothing is on its way, that is what RocksDB holds. Of too many, those that were
+//! used longest ago go.
+//!
+//! All that is known of a key is in one place, its slot: these are the memory accesses that every request of a replica waits for.
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
 use quorate_protocol::KeyRecord;
 use quorate_protocol::chain::volatile::Volatile;
 
-use super::key::StorageKey;
+use super::Rest;
+use super::key::{KeyMap, StorageKey};
 use super::queue::WriteSeq;
 
 /// Locks among which keys are spread. Enough that two of a few hundred concurrent writers seldom share one.
 const STRIPES: usize = 256;
 const _: () = assert!(STRIPES.is_power_of_two());
 
-/// A key's last write, on its way to the disk.
-pub(super) struct Latest {
-    pub(super) seq: WriteSeq,
-    /// The record's bytes; absent if the key is removed.
-    pub(super) value: Option<Bytes>,
-}
+/// Keys of a stripe of which only memory holds something: some ten megabytes over all stripes, seven times as much if
+/// all keys are as long as keys may be.
+const HELD_MAX: usize = 256;
+
+/// Records of a stripe that are kept decoded, beside those on their way.
+const RECENT_MAX: usize = 64;
+
+/// How many of them go at once when there are more: who has to go takes a look at all to find out.
+const GO_AT_ONCE: usize = 16;
+
+/// Largest record, in bytes as it is stored, that is kept decoded: sixty-four megabytes of such over all stripes at most, and decoded
+/// two or three times as much.
+const RECENT_BYTES_MAX: usize = 4 << 10;
 
 /// What only memory holds of a key.
+#[derive(Clone, Copy)]
 struct Held {
     volatile: Volatile,
     /// The sweep after which it came.
     since: u32,
 }
 
-/// Keys of a stripe of which only memory holds something: some ten megabytes over all stripes, seven times as much if
-/// all keys are as long as keys may be.
-const HELD_MAX: usize = 256;
+/// What is known of one key. Never without anything.
+#[derive(Default)]
+struct Slot {
+    /// As it was written last. There while that is on its way.
+    written: Option<Arc<KeyRecord>>,
+    is_large: bool,
+    on_its_way: Option<WriteSeq>,
+    held: Option<Held>,
+    /// When `written` was used last.
+    used: u64,
+}
 
-/// Records of a stripe that are kept decoded.
-const RECENT_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+impl Slot {
+    /// Whether its record is only kept because it may be used again.
+    fn is_spare(&self) -> bool {
+        self.written.is_some() && self.on_its_way.is_none()
+    }
 
-/// Largest record, in bytes as it is stored, that is kept decoded: sixty-four megabytes of such over all stripes at most, and decoded
-/// two or three times as much.
-const RECENT_BYTES_MAX: usize = 4 << 10;
+    fn is_empty(&self) -> bool {
+        self.written.is_none() && self.held.is_none()
+    }
+
+    fn put(&mut self, record: Arc<KeyRecord>, bytes: usize, now: u64) {
+        (self.written, self.is_large, self.used) = (Some(record), bytes > RECENT_BYTES_MAX, now);
+    }
+}
+
+/// What is known of a key.
+pub(super) struct Known {
+    /// Its record as it was written last, if that is at hand.
+    pub(super) written: Option<Arc<KeyRecord>>,
+    /// Its last write, if that is not durable yet. It is at hand then.
+    pub(super) on_its_way: Option<WriteSeq>,
+    /// What memory holds of it beyond its last write.
+    pub(super) held: Volatile,
+}
 
 /// One stripe's keys.
+#[derive(Default)]
 pub(super) struct Stripe {
-    on_its_way: HashMap<StorageKey, Latest>,
-    /// As they were written last.
-    recent: LruCache<StorageKey, Arc<KeyRecord>>,
-    held: HashMap<StorageKey, Held>,
+    slots: KeyMap<Slot>,
+    /// Slots with something that only memory holds.
+    held: usize,
+    /// Slots with a record that could go.
+    spare: usize,
+    /// Counts uses of records.
+    now: u64,
     sweep: u32,
     is_closed: bool,
 }
 
-impl Default for Stripe {
-    fn default() -> Self {
-        Self { on_its_way: HashMap::new(), recent: LruCache::new(RECENT_MAX), held: HashMap::new(), sweep: 0, is_closed: false }
-    }
-}
-
 impl Stripe {
-    pub(super) fn on_its_way(&self, key: &StorageKey) -> Option<&Latest> {
-        self.on_its_way.get(key)
+    pub(super) fn known(&mut self, key: &StorageKey) -> Known {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return Known { written: None, on_its_way: None, held: Volatile::default() };
+        };
+        self.now += 1;
+        slot.used = self.now;
+        let held = slot.held.map_or_else(Volatile::default, |held| held.volatile);
+        Known { written: slot.written.clone(), on_its_way: slot.on_its_way, held }
     }
 
-    /// A key's record as it was written last, if it is at hand.
-    pub(super) fn recent(&mut self, key: &StorageKey) -> Option<Arc<KeyRecord>> {
-        self.recent.get(key).cloned()
-    }
-
-    /// Keeps a record of so many bytes at hand, as it is stored or on its way.
+    /// Keeps at hand a record of so many bytes, as it is stored. Nothing of the key is on its way.
     pub(super) fn keep(&mut self, key: &StorageKey, record: Arc<KeyRecord>, bytes: usize) {
-        if bytes > RECENT_BYTES_MAX {
-            self.recent.pop(key);
-        } else {
-            self.recent.put(key.clone(), record);
+        if bytes <= RECENT_BYTES_MAX {
+            self.change(key, |slot, now| slot.put(record, bytes, now));
         }
-    }
-
-    /// What memory holds of a key beyond its last write.
-    pub(super) fn held(&self, key: &StorageKey) -> Volatile {
-        self.held.get(key).map_or_else(Volatile::default, |held| held.volatile)
     }
 
     /// Whether memory may hold something of a key, or something more.
     pub(super) fn may_hold(&self, key: &StorageKey) -> bool {
-        !self.is_closed && (self.held.len() < HELD_MAX || self.held.contains_key(key))
+        !self.is_closed && (self.held < HELD_MAX || self.slots.get(key).is_some_and(|slot| slot.held.is_some()))
     }
 
     /// Leaves to memory what is not in the key's last write.
     pub(super) fn hold(&mut self, key: &StorageKey, volatile: Volatile) {
-        self.held.insert(key.clone(), Held { volatile, since: self.sweep });
+        let since = self.sweep;
+        self.change(key, |slot, _| slot.held = Some(Held { volatile, since }));
     }
 
-    /// Enters a write, with which memory holds nothing more of its key.
-    pub(super) fn queued(&mut self, key: &StorageKey, latest: Latest) {
-        self.held.remove(key);
-        self.on_its_way.insert(key.clone(), latest);
+    /// Enters a write of so many bytes, with which memory holds nothing more of its key.
+    pub(super) fn queued(&mut self, key: &StorageKey, seq: WriteSeq, record: Arc<KeyRecord>, bytes: usize) {
+        self.change(key, |slot, now| {
+            slot.put(record, bytes, now);
+            (slot.on_its_way, slot.held) = (Some(seq), None);
+        });
+    }
+
+    /// The write `seq` is durable, or given up and so not `written`. A later one may be on its way.
+    fn settle(&mut self, key: &StorageKey, seq: WriteSeq, is_written: bool) {
+        if self.slots.get(key).is_none_or(|slot| slot.on_its_way != Some(seq)) {
+            return;
+        }
+        self.change(key, |slot, _| {
+            slot.on_its_way = None;
+            if slot.is_large || !is_written {
+                slot.written = None;
+            }
+        });
+    }
+
+    fn change(&mut self, key: &StorageKey, change: impl FnOnce(&mut Slot, u64)) {
+        self.now += 1;
+        if !self.slots.contains_key(key) {
+            self.slots.insert(key.clone(), Slot::default());
+        }
+        let slot = self.slots.get_mut(key).expect("inserted if it was not there");
+        let (was_held, was_spare) = (slot.held.is_some(), slot.is_spare());
+        change(slot, self.now);
+        self.held = self.held + usize::from(slot.held.is_some()) - usize::from(was_held);
+        self.spare = self.spare + usize::from(slot.is_spare()) - usize::from(was_spare);
+        if slot.is_empty() {
+            self.slots.remove(key);
+        }
+        if self.spare > RECENT_MAX {
+            self.spare_less();
+        }
+    }
+
+    /// Lets the records go that were used longest ago.
+    fn spare_less(&mut self) {
+        let mut used: Vec<u64> = self.slots.values().filter(|slot| slot.is_spare()).map(|slot| slot.used).collect();
+        let (_, last, _) = used.select_nth_unstable(GO_AT_ONCE - 1);
+        let last = *last;
+        self.slots.retain(|_, slot| {
+            if slot.is_spare() && slot.used <= last {
+                slot.written = None;
+                self.spare -= 1;
+            }
+            !slot.is_empty()
+        });
     }
 }
 
@@ -123,13 +196,15 @@ impl Overlay {
         Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect() }
     }
 
-    /// Keys of one stripe, at most `count_max`, that memory has held something of for `sweeps` sweeps of that stripe, of which this is one.
-    pub(super) fn sweep(&self, stripe: usize, sweeps: u32, count_max: usize) -> Vec<StorageKey> {
+    /// Keys of one stripe, at most `count_max`, that memory has held something of for long enough. Counts the sweep.
+    pub(super) fn sweep(&self, stripe: usize, rest: Rest, is_busy: bool, count_max: usize) -> Vec<StorageKey> {
         let mut stripe = self.stripes[stripe].lock();
         stripe.sweep += 1;
         let sweep = stripe.sweep;
-        let due = stripe.held.iter().filter(|(_, held)| sweep - held.since >= sweeps);
-        due.map(|(key, _)| key.clone()).take(count_max).collect()
+        let has_room = stripe.held <= HELD_MAX / 2;
+        let sweeps = if is_busy && has_room { rest.sweeps_if_busy } else { rest.sweeps };
+        let held = stripe.slots.iter().filter_map(|(key, slot)| Some((key, slot.held?)));
+        held.filter(|(_, held)| sweep - held.since >= sweeps).map(|(key, _)| key.clone()).take(count_max).collect()
     }
 
     /// Leaves nothing more to memory. Returns the keys of which it holds something.
@@ -137,36 +212,27 @@ impl Overlay {
         let close = |stripe: &Mutex<Stripe>| {
             let mut stripe = stripe.lock();
             stripe.is_closed = true;
-            stripe.held.keys().cloned().collect::<Vec<_>>()
+            let held = stripe.slots.iter().filter(|(_, slot)| slot.held.is_some());
+            held.map(|(key, _)| key.clone()).collect::<Vec<_>>()
         };
         self.stripes.iter().flat_map(close).collect()
     }
 
     /// Waits until no one else changes a key of this stripe.
     pub(super) fn lock(&self, key: &StorageKey) -> MutexGuard<'_, Stripe> {
-        let index = key.hash64() as usize & (STRIPES - 1);
+        // Other bits than those by which a stripe's table spreads its keys.
+        let index = (key.hash64() >> 32) as usize & (STRIPES - 1);
         self.stripes[index].lock()
     }
 
     /// Forgets the write `seq` of `key`, if it is still the key's latest, and what it wrote: it is not on the disk.
     pub(super) fn give_up(&self, key: &StorageKey, seq: WriteSeq) {
-        let mut stripe = self.lock(key);
-        // Under one lock: in between, somebody could take what is on its way for what is stored.
-        stripe.recent.pop(key);
-        stripe.settle(key, seq);
+        self.lock(key).settle(key, seq, false);
     }
 
-    /// Forgets the write `seq` of `key`, if it is still the key's latest.
+    /// The write `seq` of `key` is durable.
     pub(super) fn settle(&self, key: &StorageKey, seq: WriteSeq) {
-        self.lock(key).settle(key, seq);
-    }
-}
-
-impl Stripe {
-    fn settle(&mut self, key: &StorageKey, seq: WriteSeq) {
-        if self.on_its_way(key).is_some_and(|latest| latest.seq == seq) {
-            self.on_its_way.remove(key);
-        }
+        self.lock(key).settle(key, seq, true);
     }
 }
 
@@ -177,20 +243,87 @@ mod tests {
 
     use super::*;
 
+    const FULL: usize = RECENT_MAX;
+
+    fn key(n: usize) -> StorageKey {
+        StorageKey::new(PartitionId(0), BucketId(0), &n.to_be_bytes())
+    }
+
+    fn record() -> Arc<KeyRecord> {
+        Arc::default()
+    }
+
+    fn is_at_hand(stripe: &mut Stripe, n: usize) -> bool {
+        stripe.known(&key(n)).written.is_some()
+    }
+
+    /// What the counters say is what is there.
+    fn audit(stripe: &Stripe) {
+        let slots = || stripe.slots.values();
+        assert!(slots().all(|slot| !slot.is_empty() && (slot.on_its_way.is_none() || slot.written.is_some())));
+        assert_eq!(slots().filter(|slot| slot.held.is_some()).count(), stripe.held);
+        assert_eq!(slots().filter(|slot| slot.is_spare()).count(), stripe.spare);
+    }
+
     #[test]
-    fn of_a_full_stripe_the_record_used_longest_ago_goes_and_a_large_one_is_not_kept() {
-        let key = |n: usize| StorageKey::new(PartitionId(0), BucketId(0), &n.to_be_bytes());
-        let (mut stripe, record) = (Stripe::default(), Arc::new(KeyRecord::default()));
-        let full = RECENT_MAX.get();
-        (0..full).for_each(|n| stripe.keep(&key(n), Arc::clone(&record), 100));
-        assert!(stripe.recent(&key(0)).is_some());
-        stripe.keep(&key(full), Arc::clone(&record), 100);
-        assert!(stripe.recent(&key(1)).is_none());
-        assert!([0, 2, full].iter().all(|n| stripe.recent(&key(*n)).is_some()));
-        let later = Arc::new(KeyRecord::default());
-        stripe.keep(&key(0), Arc::clone(&later), 100);
-        assert!(stripe.recent(&key(0)).is_some_and(|kept| Arc::ptr_eq(&kept, &later)));
-        stripe.keep(&key(0), record, RECENT_BYTES_MAX + 1);
-        assert!(stripe.recent(&key(0)).is_none(), "what was kept of it is out of date");
+    fn of_a_full_stripe_the_records_used_longest_ago_go() {
+        let mut stripe = Stripe::default();
+        (0..FULL).for_each(|n| stripe.keep(&key(n), record(), 100));
+        assert!(is_at_hand(&mut stripe, 0));
+        stripe.keep(&key(FULL), record(), 100);
+        let gone: Vec<_> = (0..=FULL).filter(|n| !is_at_hand(&mut stripe, *n)).collect();
+        assert_eq!(gone, (1..=GO_AT_ONCE).collect::<Vec<_>>());
+        audit(&stripe);
+    }
+
+    #[test]
+    fn what_is_on_its_way_or_held_stays_in_a_full_stripe() {
+        let (mut stripe, volatile) = (Stripe::default(), Volatile::default());
+        stripe.queued(&key(0), WriteSeq::default(), record(), 100);
+        stripe.keep(&key(1), record(), 100);
+        stripe.hold(&key(1), volatile);
+        (2..2 * FULL).for_each(|n| stripe.keep(&key(n), record(), 100));
+        assert!(is_at_hand(&mut stripe, 0) && stripe.known(&key(0)).on_its_way.is_some());
+        assert!(!is_at_hand(&mut stripe, 1) && stripe.slots[&key(1)].held.is_some());
+        audit(&stripe);
+        stripe.queued(&key(1), WriteSeq::default(), record(), 100);
+        assert!(stripe.slots[&key(1)].held.is_none());
+        [0, 1].iter().for_each(|n| stripe.settle(&key(*n), WriteSeq::default(), true));
+        audit(&stripe);
+    }
+
+    #[test]
+    fn a_large_record_is_at_hand_only_while_it_is_on_its_way() {
+        let mut stripe = Stripe::default();
+        stripe.keep(&key(0), record(), RECENT_BYTES_MAX + 1);
+        assert!(!is_at_hand(&mut stripe, 0));
+        stripe.queued(&key(0), WriteSeq::default(), record(), RECENT_BYTES_MAX + 1);
+        assert!(is_at_hand(&mut stripe, 0));
+        stripe.settle(&key(0), WriteSeq::default(), true);
+        assert!(stripe.slots.is_empty());
+        audit(&stripe);
+    }
+
+    /// Sweeps until a key that is held is to be written, in a stripe that holds `count` in all.
+    fn rests(count: usize, is_busy: bool) -> u32 {
+        let overlay = Overlay::new();
+        let stripe = &overlay.stripes[0];
+        (0..count).for_each(|n| stripe.lock().hold(&key(n), Volatile::default()));
+        (1..).find(|_| !overlay.sweep(0, Rest { sweeps: 2, sweeps_if_busy: 9 }, is_busy, 1).is_empty()).expect("not for ever")
+    }
+
+    #[test]
+    fn what_is_held_rests_longer_while_the_disk_is_busy_and_there_is_room() {
+        assert_eq!((rests(1, false), rests(1, true)), (2, 9));
+        assert_eq!((rests(HELD_MAX / 2, true), rests(HELD_MAX / 2 + 1, true)), (9, 2));
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_at_hand() {
+        let mut stripe = Stripe::default();
+        stripe.queued(&key(0), WriteSeq::default(), record(), 100);
+        stripe.settle(&key(0), WriteSeq::default(), false);
+        assert!(stripe.slots.is_empty());
+        audit(&stripe);
     }
 }

@@ -266,7 +266,7 @@ async fn undecided_keys_are_found_again_by_walking() {
     let left = left_behind(&[&n1], "k", "orphan").await;
     left_behind(&[&n1], "other", "orphan").await;
     for key in ["k", "other"] {
-        n1.node.undecided.note(BucketId(0), &key.into(), false, n1.node.clock.tick());
+        n1.node.undecided.note(&storage_key(&n1.node, key), false, n1.node.clock.tick());
     }
     let decide = |record: &mut quorate_protocol::KeyRecord| record.chain.decided = left.ballot;
     let ((), commit) = n1.node.store.update(&storage_key(&n1.node, "other"), crate::store::Durability::Synced, decide).expect("open");

@@ -85,13 +85,13 @@ struct Driver {
 impl Driver {
     fn new(node: &Arc<Node>, target: &Target, foothold: Option<Foothold>, submitted: mpsc::Receiver<Submission>) -> Self {
         let Place { homes, partition, record } = node.placement.place(&target.bucket, &target.key);
-        let stored = || node.store.applied(&StorageKey::new(partition, target.bucket.id, &target.key)).ok();
+        let accepted = || node.store.accepted(&StorageKey::new(partition, target.bucket.id, &target.key)).ok();
         let plan = ProposerPlan {
             me: node.me(),
             epoch: record.epoch,
             homes: homes.clone(),
             write_mode: record.write_mode,
-            local: if record.role == Role::Home { stored().and_then(|stored| stored.chain.accepted) } else { None },
+            local: if record.role == Role::Home { accepted().flatten() } else { None },
             foothold,
             rtt_micros: node.peers.rtt_micros(&homes).clamp(RTT_MICROS_MIN, RTT_MICROS_MAX),
             resend_micros: RESEND_MICROS,

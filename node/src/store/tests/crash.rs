@@ -102,6 +102,7 @@ fn what_was_left_to_memory_is_gone_after_a_kill_below_the_floor_and_written_by_a
 
 #[test]
 fn what_rests_in_memory_is_written_back() {
+    const REST: Rest = Rest { sweeps: 3, sweeps_if_busy: 3 };
     let ballot = |counter| Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) };
     let store = Place::new().init();
     for counter in [5, 7] {
@@ -111,7 +112,7 @@ fn what_rests_in_memory_is_written_back() {
         bump(&store, "another, behind the ceiling");
     }
     for promised in [5, 5, 7] {
-        (0..Store::STRIPES).for_each(|stripe| store.write_back(stripe, 3, 1).expect("open"));
+        (0..Store::STRIPES).for_each(|stripe| store.write_back(stripe, REST, 1).expect("open"));
         bump(&store, "another, behind it");
         assert_eq!(store.read(&key("k")).expect("readable").expect("written").chain.promised, ballot(promised));
     }

@@ -25,7 +25,7 @@ use quorate_ring::{NodeId, PartitionId};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Commit, Durability, Expected, Init, OpenError, Opened, StorageKey, Store, StoreError, StoreOptions};
+use super::{Commit, Durability, Expected, Init, OpenError, Opened, Rest, StorageKey, Store, StoreError, StoreOptions};
 
 /// A store in a directory of its own, removed with it.
 struct Place {
