@@ -160,6 +160,13 @@ impl<W> Disk<W> {
         volatile.is_some()
     }
 
+    /// What a key's record stands for once memory notes that what it accepted at `ballot` is chosen; `None` if it accepted something else.
+    pub(crate) fn learnt(&self, key: Key, ballot: Ballot) -> Option<KeyRecord> {
+        let mut record = self.current.records.get(&key).cloned().unwrap_or_default();
+        self.held(key).learnt(&record, ballot)?.apply(&mut record);
+        Some(record)
+    }
+
     /// Keys of which memory alone has held something for `beats` calls of this.
     pub(crate) fn held_for(&mut self, beats: u32) -> Vec<Key> {
         self.held.values_mut().for_each(|(_, held)| *held += 1);

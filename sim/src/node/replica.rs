@@ -85,6 +85,12 @@ impl Node {
         if reply == ReplicaReply::Refused(Refusal::BallotUsedTwice) {
             env.actions.push(Action::Chain(key, Sight::BallotTwice));
         }
+        if let ReplicaRequest::Chain { request: ChainRequest::Learn { ballot, state: None }, .. } = request
+            && reply == ReplicaReply::Chain(Box::new(ChainReply::Learned))
+            && let Some(learnt) = self.disk.learnt(key, *ballot)
+        {
+            assert_eq!(learnt, record, "the short way of a Learn leads where the long one does");
+        }
         let is_of_chain = matches!(request, ReplicaRequest::Chain { .. });
         if record != before {
             note_change(env, key, &before, &record);
