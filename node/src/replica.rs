@@ -98,6 +98,13 @@ pub(crate) fn serve(node: &Node, call: &ReplicaCall, is_hint: bool) -> Answer {
 /// Takes part in a key's chain. Acceptances are synced in every bucket, and so is all that was queued for the key before a promise: what
 /// it shows is durable. Promises themselves, and that a state was chosen, are left to memory if that is safe.
 fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &Place, key: &StorageKey) -> Result<Answer, StoreError> {
+    if let ChainRequest::Learn { ballot, state: None } = request
+        && place.record.role == Role::Home
+        && node.store.learn(key, *ballot)?
+    {
+        node.undecided.note(key, false, node.clock.tick());
+        return Ok(Answer::Now(ReplicaReply::Chain(Box::new(ChainReply::Learned))));
+    }
     let act = |record: &mut KeyRecord| apply(record, &place.record, &call.request, node.options, &mut Notes::default());
     let durability = match request {
         ChainRequest::Read { .. } => {
@@ -108,10 +115,6 @@ fn serve_chain(node: &Node, call: &ReplicaCall, request: &ChainRequest, place: &
         ChainRequest::Accept { proposal, .. } => {
             follow(node, &proposal.state);
             Durability::Synced
-        }
-        ChainRequest::Learn { ballot, state: None } if place.record.role == Role::Home && node.store.learn(key, *ballot)? => {
-            node.undecided.note(key, false, node.clock.tick());
-            return Ok(Answer::Now(ReplicaReply::Chain(Box::new(ChainReply::Learned))));
         }
         ChainRequest::Learn { state, .. } => {
             state.iter().for_each(|state| follow(node, state));

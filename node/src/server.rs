@@ -46,6 +46,9 @@ const RESERVE_EVERY: Duration = Duration::from_secs(1);
 /// How long requests in flight may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long a connection may take to write the answers that it was given last.
+const LAST_WORDS: Duration = Duration::from_millis(10);
+
 /// What the command line decides about a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServeOptions {
@@ -248,6 +251,8 @@ async fn stop(node: &Arc<Node>) -> Result<(), ServeError> {
         let all = u32::try_from(node.config.node.requests_in_flight_max).unwrap_or(u32::MAX);
         drop(node.admission.acquire_many(all).await);
         node.background.wait().await;
+        // Or rather that it is on its way through the connection's task.
+        tokio::time::sleep(LAST_WORDS).await;
     };
     if tokio::time::timeout(GRACE, requests).await.is_err() {
         tracing::warn!("some requests were still in flight when the node stopped");

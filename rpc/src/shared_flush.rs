@@ -6,7 +6,8 @@
 //!
 //! **Rules.**
 //! - *Upon a flush of two or more messages*: there is company. The next [`PATIENCE`] flushes that get none wait a turn each for it.
-//! - *Upon a flush while there may be company*: ask to be polled again, behind whoever is ready now, and flush then.
+//! - *Upon a flush while there may be company*: ask to be polled again, and flush then. That is behind whoever is ready now, unless there
+//!   is something to receive meanwhile, which the same task goes on with at once.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,7 +30,7 @@ pub struct SharedFlush<T> {
 }
 
 impl<T> SharedFlush<T> {
-    /// Of a connection, which flushes when it is told to.
+    /// Wraps a connection that flushes whenever it is told to.
     pub fn new(inner: T) -> Self {
         Self { inner, unflushed: 0, patience: 0, has_waited: false }
     }

@@ -10,11 +10,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::LazyLock;
 
 use quorate_protocol::BucketId;
 use quorate_ring::PartitionId;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Of all hashes of a process, so that nobody outside knows which keys collide.
+static SEED: LazyLock<u64> = LazyLock::new(rand::random);
 
 /// Bytes before the key's own.
 pub(super) const PREFIX_BYTES: usize = 6;
@@ -40,7 +44,7 @@ impl StorageKey {
         let mut bytes = SmallVec::with_capacity(PREFIX_BYTES + key.len());
         bytes.extend_from_slice(&prefix(partition, bucket));
         bytes.extend_from_slice(key);
-        Self { hash: xxh3_64(&bytes), bytes }
+        Self { hash: xxh3_64_with_seed(&bytes, *SEED), bytes }
     }
 
     /// The bucket it lies in.

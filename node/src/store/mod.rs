@@ -130,14 +130,11 @@ enum Keeping {
 /// How long a key may rest in memory, in calls of [`Store::write_back`] for its stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
-    /// Ordinarily.
+    /// In a stripe that is more than half full.
     pub sweeps: u32,
-    /// While others wait for the disk, and there is room for more.
-    pub sweeps_if_busy: u32,
+    /// In one that is not.
+    pub sweeps_with_room: u32,
 }
-
-/// So many writes wait for the disk when it has no time for those that need not be.
-const BUSY_MIN: usize = 4;
 
 /// Who takes writes to the disk.
 enum Committer {
@@ -338,8 +335,8 @@ impl Store {
         self.change(key, durability, Keeping::InMemoryIfSafe, transition)
     }
 
-    /// Leaves to memory that what a key accepted at `ballot` was chosen. False if it was not what the key accepted last, or memory holds
-    /// as much as it may: then the record must be changed.
+    /// Leaves to memory that what a key accepted at `ballot` was chosen, unless that is written already. False if it was not what the key
+    /// accepted last, or memory holds as much as it may: then the record must be changed. Nothing is promised, so no ceiling is asked for.
     ///
     /// # Errors
     /// As for [`Store::update`].
@@ -348,9 +345,14 @@ impl Store {
         let mut stripe = self.shared.overlay.lock(key);
         let Known { written, held, .. } = stripe.known(key);
         let stored = self.at_hand(&mut stripe, key, written)?;
-        let learnt = held.learnt(&stored, ballot).filter(|_| stripe.may_hold(key));
-        learnt.into_iter().for_each(|volatile| stripe.hold(key, volatile));
-        Ok(learnt.is_some())
+        let Some(learnt) = held.learnt(&stored, ballot) else { return Ok(false) };
+        if learnt != held {
+            if !stripe.may_hold(key) {
+                return Ok(false);
+            }
+            stripe.hold(key, learnt);
+        }
+        Ok(true)
     }
 
     fn change<T>(
@@ -376,6 +378,9 @@ impl Store {
                 volatile.is_some()
             });
         if is_kept {
+            if record == *stored {
+                stripe.release(key);
+            }
             let commit = match (on_its_way, durability) {
                 (Some(latest), Durability::Synced) => queue.after(latest)?,
                 (Some(_), Durability::Buffered) | (None, _) => Commit::durable(),
@@ -413,8 +418,7 @@ impl Store {
     /// # Errors
     /// As for [`Store::update`]; memory goes on to hold the rest.
     pub fn write_back(&self, stripe: usize, rest: Rest, count_max: usize) -> Result<(), StoreError> {
-        let is_busy = self.shared.queue.pending().writes >= BUSY_MIN;
-        let held = self.shared.overlay.sweep(stripe, rest, is_busy, count_max);
+        let held = self.shared.overlay.sweep(stripe, rest, count_max);
         held.iter().try_for_each(|key| self.update(key, Durability::Buffered, |_| ()).map(|((), _commit)| ()))
     }
 

@@ -29,7 +29,7 @@ use super::queue::WriteSeq;
 const STRIPES: usize = 256;
 const _: () = assert!(STRIPES.is_power_of_two());
 
-/// Keys of a stripe of which only memory holds something: some ten megabytes over all stripes, seven times as much if
+/// Keys of a stripe of which only memory holds something: some twenty megabytes over all stripes, several times as much if
 /// all keys are as long as keys may be.
 const HELD_MAX: usize = 256;
 
@@ -51,10 +51,10 @@ struct Held {
     since: u32,
 }
 
-/// What is known of one key. Never without anything.
+/// What is known of one key. One of which nothing is known has none.
 #[derive(Default)]
 struct Slot {
-    /// As it was written last. There while that is on its way.
+    /// As it was written last. There while that is on its way, beside the bytes that wait in the queue, whose limit so bounds both.
     written: Option<Arc<KeyRecord>>,
     is_large: bool,
     on_its_way: Option<WriteSeq>,
@@ -131,6 +131,13 @@ impl Stripe {
         self.change(key, |slot, _| slot.held = Some(Held { volatile, since }));
     }
 
+    /// Memory holds nothing of a key any more: it is what was written last.
+    pub(super) fn release(&mut self, key: &StorageKey) {
+        if self.slots.get(key).is_some_and(|slot| slot.held.is_some()) {
+            self.change(key, |slot, _| slot.held = None);
+        }
+    }
+
     /// Enters a write of so many bytes, with which memory holds nothing more of its key.
     pub(super) fn queued(&mut self, key: &StorageKey, seq: WriteSeq, record: Arc<KeyRecord>, bytes: usize) {
         self.change(key, |slot, now| {
@@ -197,12 +204,12 @@ impl Overlay {
     }
 
     /// Keys of one stripe, at most `count_max`, that memory has held something of for long enough. Counts the sweep.
-    pub(super) fn sweep(&self, stripe: usize, rest: Rest, is_busy: bool, count_max: usize) -> Vec<StorageKey> {
+    pub(super) fn sweep(&self, stripe: usize, rest: Rest, count_max: usize) -> Vec<StorageKey> {
         let mut stripe = self.stripes[stripe].lock();
         stripe.sweep += 1;
         let sweep = stripe.sweep;
         let has_room = stripe.held <= HELD_MAX / 2;
-        let sweeps = if is_busy && has_room { rest.sweeps_if_busy } else { rest.sweeps };
+        let sweeps = if has_room { rest.sweeps_with_room } else { rest.sweeps };
         let held = stripe.slots.iter().filter_map(|(key, slot)| Some((key, slot.held?)));
         held.filter(|(_, held)| sweep - held.since >= sweeps).map(|(key, _)| key.clone()).take(count_max).collect()
     }
@@ -305,17 +312,16 @@ mod tests {
     }
 
     /// Sweeps until a key that is held is to be written, in a stripe that holds `count` in all.
-    fn rests(count: usize, is_busy: bool) -> u32 {
+    fn rests(count: usize) -> u32 {
         let overlay = Overlay::new();
         let stripe = &overlay.stripes[0];
         (0..count).for_each(|n| stripe.lock().hold(&key(n), Volatile::default()));
-        (1..).find(|_| !overlay.sweep(0, Rest { sweeps: 2, sweeps_if_busy: 9 }, is_busy, 1).is_empty()).expect("not for ever")
+        (1..).find(|_| !overlay.sweep(0, Rest { sweeps: 2, sweeps_with_room: 9 }, 1).is_empty()).expect("not for ever")
     }
 
     #[test]
-    fn what_is_held_rests_longer_while_the_disk_is_busy_and_there_is_room() {
-        assert_eq!((rests(1, false), rests(1, true)), (2, 9));
-        assert_eq!((rests(HELD_MAX / 2, true), rests(HELD_MAX / 2 + 1, true)), (9, 2));
+    fn what_is_held_may_rest_longer_while_there_is_room() {
+        assert_eq!((rests(1), rests(HELD_MAX / 2), rests(HELD_MAX / 2 + 1)), (9, 9, 2));
     }
 
     #[test]
@@ -325,5 +331,19 @@ mod tests {
         stripe.settle(&key(0), WriteSeq::default(), false);
         assert!(stripe.slots.is_empty());
         audit(&stripe);
+    }
+
+    #[test]
+    fn the_end_of_a_write_says_nothing_of_a_later_one() {
+        for is_written in [true, false] {
+            let mut stripe = Stripe::default();
+            [1, 2].map(WriteSeq::nth).iter().for_each(|seq| stripe.queued(&key(0), *seq, record(), 100));
+            stripe.settle(&key(0), WriteSeq::nth(1), is_written);
+            assert_eq!(stripe.known(&key(0)).on_its_way, Some(WriteSeq::nth(2)));
+            assert!(is_at_hand(&mut stripe, 0));
+            stripe.settle(&key(0), WriteSeq::nth(2), is_written);
+            assert_eq!((stripe.known(&key(0)).on_its_way, is_at_hand(&mut stripe, 0)), (None, is_written));
+            audit(&stripe);
+        }
     }
 }

@@ -34,6 +34,13 @@ const OVERHEAD_BYTES: usize = 128;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WriteSeq(u64);
 
+#[cfg(test)]
+impl WriteSeq {
+    pub(super) fn nth(n: u64) -> Self {
+        Self(n)
+    }
+}
+
 /// What a caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {

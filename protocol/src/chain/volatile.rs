@@ -64,11 +64,11 @@ impl Volatile {
         (is_covered && stored.chain.accepted_at() == after.chain.accepted_at() && stands_for()).then_some(volatile)
     }
 
-    /// What memory must hold, if it holds this, once a `Learn` without a state has said that what was accepted at `ballot` is chosen;
-    /// `None` if the record on disk did not accept that last, and has to be looked at.
+    /// What memory must hold, if it holds this, once a `Learn` without a state has said that what was accepted at `ballot` is chosen:
+    /// nothing more if the record on disk says so. `None` if that record did not accept it last, and has to be looked at.
     #[must_use]
     pub fn learnt(self, stored: &KeyRecord, ballot: Ballot) -> Option<Self> {
-        let decided = self.decided.max(ballot);
+        let decided = if stored.chain.decided < ballot { self.decided.max(ballot) } else { self.decided };
         (!ballot.is_zero() && stored.chain.accepted_at() == ballot).then_some(Self { decided, ..self })
     }
 }
@@ -155,6 +155,11 @@ mod tests {
         record
     }
 
+    fn held(promised: u64, decided: u64) -> Volatile {
+        let of = |counter| if counter == 0 { Ballot::ZERO } else { ballot(counter) };
+        Volatile { promised: of(promised), decided: of(decided) }
+    }
+
     fn learnt(record: &KeyRecord) -> KeyRecord {
         let mut record = record.clone();
         let chosen = record.chain.accepted.clone().expect("accepted");
@@ -192,16 +197,21 @@ mod tests {
     /// The short way of a `Learn` leads where the long one does.
     #[test]
     fn learning_that_what_is_held_was_chosen_needs_no_look_at_it() {
-        for (stored, promised, ballot_of) in [(accepted(3), 0, 3), (accepted(3), 7, 3), (learnt(&accepted(3)), 7, 3)] {
-            let held = Volatile { promised: ballot(promised), decided: Ballot::ZERO };
-            let mut long = stored.clone();
-            held.apply(&mut long);
-            let learn = ChainRequest::Learn { ballot: ballot(ballot_of), state: None };
-            let reply = replica::apply(&mut long, Ballot::ZERO, &learn, Options::default(), &mut Notes::default());
-            assert_eq!(reply, Ok(ChainReply::Learned));
-            let mut short = stored.clone();
-            held.learnt(&stored, ballot(ballot_of)).expect("accepted last").apply(&mut short);
-            assert_eq!(short, long);
+        let (told, ceiling) = (ballot(3), ballot(9));
+        for stored in [accepted(3), learnt(&accepted(3))] {
+            for held in [(0, 0), (0, 3), (7, 0), (7, 3)].map(|(promised, decided)| held(promised, decided)) {
+                let mut long = stored.clone();
+                held.apply(&mut long);
+                let learn = ChainRequest::Learn { ballot: told, state: None };
+                let reply = replica::apply(&mut long, Ballot::ZERO, &learn, Options::default(), &mut Notes::default());
+                assert_eq!(reply, Ok(ChainReply::Learned));
+                let learnt = held.learnt(&stored, told).expect("accepted last");
+                let mut short = stored.clone();
+                learnt.apply(&mut short);
+                assert_eq!(short, long);
+                assert!(Volatile::between(&stored, &long, ceiling).is_some(), "the long way writes nothing either");
+                assert!(stored.chain.decided < told || learnt == held, "what is on disk need not be held");
+            }
         }
         for (stored, told) in [(KeyRecord::default(), Ballot::ZERO), (KeyRecord::default(), ballot(3)), (accepted(4), ballot(3))] {
             assert_eq!(Volatile::default().learnt(&stored, told), None);

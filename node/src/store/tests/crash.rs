@@ -102,7 +102,7 @@ fn what_was_left_to_memory_is_gone_after_a_kill_below_the_floor_and_written_by_a
 
 #[test]
 fn what_rests_in_memory_is_written_back() {
-    const REST: Rest = Rest { sweeps: 3, sweeps_if_busy: 3 };
+    const REST: Rest = Rest { sweeps: 3, sweeps_with_room: 3 };
     let ballot = |counter| Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) };
     let store = Place::new().init();
     for counter in [5, 7] {
@@ -117,6 +117,28 @@ fn what_rests_in_memory_is_written_back() {
         assert_eq!(store.read(&key("k")).expect("readable").expect("written").chain.promised, ballot(promised));
     }
     assert_eq!(store.held(&key("k")), Volatile::default());
+}
+
+/// A slot that holds what is written anyway would never be written back, and so never be free again.
+#[test]
+fn what_was_learnt_is_held_once_until_it_is_written_and_not_again() {
+    let ballot = |counter| Ballot { epoch: RingEpoch(1), counter, node: NodeId(1), boot: BootId(1) };
+    let place = Place::new();
+    let store = place.init();
+    let author = Authorship { ballot: ballot(5), hlc: Hlc(1), op: None };
+    let (state, _) = ChainState::default().apply(&Change::Put("a".into()), author);
+    let accept = |record: &mut KeyRecord| record.chain.accepted = Some(Accepted { ballot: ballot(5), state });
+    let ((), commit) = store.update(&key("k"), Durability::Synced, accept).expect("open");
+    let learn = |counter| store.learn(&key("k"), ballot(counter)).expect("open");
+    assert!(!learn(4), "it is not what was accepted last");
+    assert!(learn(5) && learn(5), "also while it is on its way");
+    commit.wait().expect("the disk has space");
+    assert_eq!(store.held(&key("k")), Volatile { promised: Ballot::ZERO, decided: ballot(5) });
+    let ((), commit) = store.update(&key("k"), Durability::Synced, |_| ()).expect("open");
+    commit.wait().expect("the disk has space");
+    assert_eq!((learn(5), store.held(&key("k"))), (true, Volatile::default()));
+    store.close().expect("the disk has space");
+    assert!(store.learn(&key("k"), ballot(5)).is_err());
 }
 
 #[test]
