@@ -270,18 +270,6 @@ impl Store {
         self.shared.overlay.lock(key).known(key).held
     }
 
-    /// What was applied to a key last, durable or not; the default if nothing was. Not to be shown to anybody.
-    ///
-    /// # Errors
-    /// As for [`Store::read`].
-    pub fn applied(&self, key: &StorageKey) -> Result<KeyRecord, StoreError> {
-        let mut stripe = self.shared.overlay.lock(key);
-        let Known { written, held, .. } = stripe.known(key);
-        let mut record = KeyRecord::clone(&*self.at_hand(&mut stripe, key, written)?);
-        held.apply(&mut record);
-        Ok(record)
-    }
-
     /// The chain state that a key accepted last, durable or not. Not to be shown to anybody.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ async fn read_of_undecided(nodes: [TestNode; 2]) -> (bool, bool) {
     let (bucket, key) = (BucketId(0), b"k");
     let n2 = &nodes[1].node;
     let place = n2.placement.place(n2.bucket(bucket).expect("the default one"), key);
-    let held = n2.store.applied(&StorageKey::new(place.partition, bucket, key)).expect("it reads");
-    (found.siblings.len() == 1, held.chain.accepted.is_some())
+    let accepted = n2.store.accepted(&StorageKey::new(place.partition, bucket, key)).expect("it reads");
+    (found.siblings.len() == 1, accepted.is_some())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
